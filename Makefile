@@ -1,0 +1,141 @@
+# Crier. `make run` and `make test` are the two commands a newcomer needs; `make help` lists the rest.
+#
+#   make SAN=address|thread   builds everything with that sanitizer, in a folder of its own (build-address, build-thread)
+#   make CC=clang             the other compiler (build-clang)
+
+SAN    ?=
+CC     := $(if $(filter default,$(origin CC)),gcc,$(CC))
+BUILD  ?= build$(if $(SAN),-$(SAN))$(if $(findstring clang,$(CC)),-clang)
+VERSION := 0.1.0
+
+PKG    := libevent libevent_openssl openssl hiredis libjwt zlib
+MSGPACK := $(shell pkg-config --exists msgpack-c 2>/dev/null && echo msgpack-c || echo msgpack)
+# Asked once, lazily: scripts/bootstrap may still have to install pkg-config and the libraries.
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PKG) $(MSGPACK) 2>/dev/null))$(PKG_CFLAGS)
+PKG_LIBS   = $(eval PKG_LIBS := $(shell pkg-config --libs $(PKG) $(MSGPACK) 2>/dev/null) -linih)$(PKG_LIBS)
+
+WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Wformat=2 -Wundef
+WERROR ?= -Werror
+OPT    ?= -O2
+ifeq ($(SAN),address)
+SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DCRIER_DEBUG
+OPT := -O1
+endif
+ifeq ($(SAN),thread)
+SANFLAGS := -fsanitize=thread -fno-omit-frame-pointer -DCRIER_DEBUG
+OPT := -O1
+endif
+
+CFLAGS  ?= -g
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DCRIER_VERSION='"$(VERSION)"' -I. -I$(BUILD)/gen $(OPT) $(CFLAGS) $(WARN) $(WERROR) \
+             $(SANFLAGS) -pthread -MMD -MP $(PKG_CFLAGS)
+ALL_LDFLAGS = $(LDFLAGS) $(SANFLAGS) -pthread -rdynamic
+LIBS    = $(PKG_LIBS)
+
+# One library a layer; cmd/ folders are binaries. See docs/architecture.md for what may include what.
+LAYERS := net store proto core
+BINS   := crier crierctl crier-bench
+lib     = $(BUILD)/lib$(1).a
+objs    = $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard $(1)/*.c)))
+
+.PHONY: all
+all: deps $(foreach b,$(BINS),$(if $(wildcard cmd/$(b)/*.c),$(BUILD)/$(b)))
+
+.PHONY: deps
+deps:
+	@scripts/bootstrap build
+
+# ---- generated: the Redis function library and the web files become C arrays ----
+WEB  := $(sort $(wildcard cmd/crier/web/*))
+$(BUILD)/gen/web_assets.c: $(WEB) scripts/embed
+	@mkdir -p $(@D)
+	scripts/embed web $(WEB) > $@
+$(BUILD)/gen/crier_lua.h: store/crier.lua scripts/embed
+	@mkdir -p $(@D)
+	scripts/embed lua store/crier.lua > $@
+$(BUILD)/gen/%.o: $(BUILD)/gen/%.c
+	$(CC) $(ALL_CFLAGS) -c $< -o $@
+$(call objs,store): | $(BUILD)/gen/crier_lua.h
+
+# ---- the layers ----
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -c $< -o $@
+
+define LAYER
+$(call lib,$(1)): $(call objs,$(1))
+	@rm -f $$@
+	$(AR) rcs $$@ $$^
+endef
+$(foreach l,$(LAYERS),$(eval $(call LAYER,$(l))))
+
+$(BUILD)/crier: $(call objs,cmd/crier) $(BUILD)/gen/web_assets.o $(foreach l,$(LAYERS),$(call lib,$(l)))
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+$(BUILD)/crierctl: $(call objs,cmd/crierctl) $(call lib,proto) $(call lib,core)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+$(BUILD)/crier-bench: $(call objs,cmd/crier-bench) $(call lib,proto) $(call lib,core)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+# ---- unit tests: test/unit/<layer>/test_*.c, each a program of its own, linked with its layer and those below ----
+below_core  := core
+below_proto := proto core
+below_store := store proto core
+below_net   := net proto core
+UNIT_SRC  := $(sort $(wildcard test/unit/*/test_*.c))
+UNIT_BINS := $(patsubst test/unit/%.c,$(BUILD)/unit/%,$(UNIT_SRC))
+define UNIT
+$(BUILD)/unit/$(1)/%: test/unit/$(1)/%.c $(foreach l,$(below_$(1)),$(call lib,$(l)))
+	@mkdir -p $$(@D)
+	$$(CC) $$(ALL_CFLAGS) -Itest/unit $$(ALL_LDFLAGS) -o $$@ $$< $(foreach l,$(below_$(1)),$(call lib,$(l))) $$(LIBS) -lcmocka
+endef
+$(foreach l,$(LAYERS),$(eval $(call UNIT,$(l))))
+
+.PHONY: unit-bins
+unit-bins: $(UNIT_BINS)
+
+# ---- fuzz targets: test/fuzz/fuzz_*.c (clang, libFuzzer); corpora in test/fuzz/corpus/<name> ----
+FUZZ_SRC := $(sort $(wildcard test/fuzz/fuzz_*.c))
+FUZZ_BINS := $(patsubst test/fuzz/%.c,build-fuzz/%,$(FUZZ_SRC))
+FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $(PKG_CFLAGS)
+build-fuzz/%: test/fuzz/%.c $(wildcard proto/*.c core/*.c proto/*.h core/*.h)
+	@mkdir -p $(@D)
+	clang $(FUZZ_CFLAGS) -o $@ $< $(wildcard proto/*.c core/*.c) $(PKG_LIBS)
+.PHONY: fuzz-bins
+fuzz-bins: $(FUZZ_BINS)
+
+# ---- what people call ----
+.PHONY: run cluster test check check-unit check-integration check-asan check-tsan fuzz lint bench format clean help
+run: all ## one broker with the embedded store, --dev, on loopback
+	@scripts/run
+cluster: ## a private redis-server, three brokers and haproxy on loopback; Ctrl-C ends all of it
+	@scripts/bootstrap cluster
+	@$(MAKE) --no-print-directory all
+	@scripts/cluster
+test: ## everything: installs what the tests need, builds, ends with "N passed, N failed, N skipped"
+	@scripts/bootstrap test
+	@scripts/test all
+check-unit: ## unit tests alone (SAN=address, SAN=thread for the sanitizers)
+	@scripts/test unit
+check-integration: ## integration tests alone
+	@scripts/test integration
+check-asan: ## unit and integration tests on an AddressSanitizer + UBSan build
+	@scripts/test asan
+check-tsan: ## the same on a ThreadSanitizer build
+	@scripts/test tsan
+fuzz: ## every fuzz target for SECONDS (default 5) each
+	@scripts/test fuzz
+lint: ## format, layers, sizes, banned calls, documented options, warnings on gcc and clang
+	@scripts/test lint
+bench: ## the figures of docs/performance.md, nchan beside them
+	@scripts/bootstrap bench
+	@$(MAKE) --no-print-directory all
+	@scripts/bench
+format: ## clang-format over all C files
+	clang-format -i $$(git ls-files '*.c' '*.h')
+clean: ## removes what was built
+	rm -rf build build-*
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 28
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+.SECONDARY:

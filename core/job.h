@@ -1,0 +1,61 @@
+/*
+ * job.h - one message on its way to its receivers: the msgpack-encoded job's bytes, its header decoded once, and its
+ * wire forms, each encoded once per node by whichever shard needs it first and shared by reference.
+ *
+ * Any thread may ref, unref and read; the head is immutable once the job is shared. proto/job_codec.h makes jobs.
+ */
+#ifndef CORE_JOB_H
+#define CORE_JOB_H
+
+#include <stdatomic.h>
+
+#include "core/base.h"
+
+struct blob;
+
+enum target_kind { TARGET_USER, TARGET_ROOM, TARGET_ALL };
+enum priority { PRIO_LOW, PRIO_NORMAL, PRIO_HIGH };
+enum data_format { DATA_JSON, DATA_MSGPACK, DATA_TEXT, DATA_BINARY };
+
+/* Wire forms: the bytes as they go to the transport. */
+enum wire { WIRE_WS_JSON, WIRE_WS_MSGPACK, WIRE_SSE, WIRE_TCP_JSON, WIRE_TCP_MSGPACK, WIRE_KINDS };
+
+/* Spans point into the job's own bytes (or, when packing, anywhere). An empty span means the member is not there. */
+struct job_head {
+    enum target_kind kind;
+    struct span target; /* user or room; empty for all */
+    uint64_t seq;       /* 0: live only */
+    uint64_t prev;      /* seq of the entry before it in the same inbox */
+    uint64_t expires_s; /* unix seconds; 0: never */
+    uint64_t ts_ms;     /* unix ms: when it was published */
+    struct span id;     /* never empty */
+    struct span event, from, collapse;
+    enum priority priority;
+    bool track;
+    enum data_format format;
+    struct span data; /* JSON text (one valid value), one msgpack value, UTF-8 text, or bytes */
+};
+
+struct job {
+    atomic_uint refs;
+    struct job_head head;
+    uint64_t born_us;      /* clock_mono_us() when it reached this node, for the latency histogram */
+    uint64_t collapse_key; /* hash of `collapse` (and target), 0: none */
+    _Atomic(struct blob *) wire[WIRE_KINDS];
+    size_t len;
+    uint8_t bytes[]; /* the msgpack form */
+};
+
+struct job *job_ref(struct job *j);
+void job_unref(struct job *j); /* NULL is fine */
+
+/* The wire form if somebody has encoded it already; borrowed from the job. */
+static inline struct blob *job_wire(const struct job *j, enum wire w)
+{
+    return atomic_load_explicit(&j->wire[w], memory_order_acquire);
+}
+/* Offers a newly encoded form; takes the reference. Returns the form to use (another thread's, if that was quicker;
+ * ours is then dropped); borrowed from the job. */
+struct blob *job_set_wire(struct job *j, enum wire w, struct blob *b);
+
+#endif

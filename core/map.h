@@ -1,0 +1,43 @@
+/*
+ * map.h - hash table from byte-string keys to pointers. Open addressing, SipHash with a per-table key.
+ * The key bytes are borrowed: they live in the value and must outlive the entry.
+ * One thread at a time; not to be changed while iterating except by map_remove of the entry just given.
+ */
+#ifndef CORE_MAP_H
+#define CORE_MAP_H
+
+#include "core/base.h"
+
+struct map {
+    struct map_slot *slots;
+    size_t count;
+    size_t cap; /* 0 or a power of two */
+    size_t tombs;
+    uint64_t seed[2];
+};
+
+void map_init(struct map *m);
+void map_fini(struct map *m); /* frees the table, not the values */
+void *map_get(const struct map *m, struct span key);
+/* False when memory is out or the key is there already. */
+bool map_put(struct map *m, struct span key, void *value) MUST_CHECK;
+/* Returns the value taken out, or NULL. Shrinks the table when it has become sparse. */
+void *map_remove(struct map *m, struct span key);
+
+/* Iteration: `size_t it = 0; while ((v = map_next(&m, &it)) != NULL) ...`. Order is arbitrary. A walk may be cut and
+ * taken up again later with the same `it` if the table did not change size meanwhile (map_epoch tells). */
+void *map_next(const struct map *m, size_t *it);
+
+/* The same for uint64_t keys (connection ids): keys are held by value. */
+struct idmap {
+    struct idmap_slot *slots;
+    size_t count, cap, tombs;
+};
+void idmap_init(struct idmap *m);
+void idmap_fini(struct idmap *m);
+void *idmap_get(const struct idmap *m, uint64_t key);
+bool idmap_put(struct idmap *m, uint64_t key, void *value) MUST_CHECK; /* key != 0, value != NULL */
+void *idmap_remove(struct idmap *m, uint64_t key);
+void *idmap_next(const struct idmap *m, size_t *it);
+
+#endif

@@ -1,0 +1,49 @@
+/*
+ * store.h - where messages are kept and how nodes reach each other: one interface, two back-ends (Redis, embedded).
+ * Runs on the dispatcher thread alone; the dispatcher owns it and calls it; it calls back through `struct store_up`.
+ */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "core/msg.h"
+
+struct config;
+struct event_base;
+struct metrics;
+struct store;
+
+/* What a store tells the dispatcher. All on the dispatcher thread, never from inside the call that caused it. */
+struct store_up {
+    void *arg;
+    /* A job has arrived for local receivers; takes one reference. */
+    void (*job)(void *arg, struct job *j);
+    /* An op is done: status and reply half are filled. Takes the op. */
+    void (*done)(void *arg, struct op *op);
+    /* The store answers again / no longer (op_status AWAY until then). */
+    void (*state)(void *arg, bool ready);
+};
+
+struct store_ops {
+    const char *name; /* "redis", "memory" */
+    /* Takes the op; `done` follows always, exactly once (at the latest after config redis_timeout_ms, or at stop). */
+    void (*submit)(struct store *s, struct op *op);
+    /* Starts and stops receiving a room's live messages on this node (the dispatcher counts shards and lingers).
+     * Confirmed by `done` of the op given (OP_INTEREST; NULL: nobody waits). */
+    void (*subscribe)(struct store *s, struct span room, struct op *op);
+    void (*unsubscribe)(struct store *s, struct span room);
+    /* True while the node's own probe comes back. */
+    bool (*ready)(const struct store *s);
+    void (*free)(struct store *s);
+};
+
+struct store {
+    const struct store_ops *ops;
+};
+
+/* node: this node's name with incarnation; borrowed. Return NULL with a sentence in err. */
+struct store *store_memory_new(const struct config *cfg, struct event_base *base, struct metrics *m, const char *node,
+                               const struct store_up *up, char *err, size_t errlen) MUST_CHECK;
+struct store *store_redis_new(const struct config *cfg, struct event_base *base, struct metrics *m, const char *node,
+                              const struct store_up *up, char *err, size_t errlen) MUST_CHECK;
+
+#endif
