@@ -1,0 +1,104 @@
+/*
+ * conn.h - one client connection, whatever it speaks. Owned by its shard; looked up by id; a pointer is valid until the
+ * end of the loop turn in which it was closed (then the reaper frees it).
+ *
+ * How its bytes are understood is the business of its `proto` (http, websocket): a table of four functions.
+ */
+#ifndef NET_CONN_H
+#define NET_CONN_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+#include "core/base.h"
+#include "core/wheel.h"
+#include "net/close_reason.h"
+#include "net/outq.h"
+
+struct buf;
+struct conn;
+struct op;
+struct shard;
+struct ssl_st;
+
+enum conn_state {
+    CONN_HANDSHAKE, /* TLS */
+    CONN_OPEN,      /* its proto reads and writes */
+    CONN_MOVING,    /* on its way to another shard */
+    CONN_FINISHING, /* what is queued goes out, then FIN, then the peer's FIN is awaited for a moment; input is thrown
+                       away */
+    CONN_DEAD,      /* in the graveyard */
+};
+
+struct conn_proto {
+    const char *name;
+    /* Bytes have come: p[0..n) (may be changed in place). Returns how many were used up; the rest is kept and given
+     * again with more. May close the connection. Not called while c->paused. */
+    size_t (*input)(struct conn *c, uint8_t *p, size_t n);
+    /* An op submitted with op->conn == c->id is back. Takes the op. */
+    void (*op_done)(struct conn *c, struct op *op);
+    /* The connection's timer fired (conn_timer). */
+    void (*timer)(struct conn *c);
+    /* The connection is being closed: let go of everything behind c->ext. Called once. */
+    void (*gone)(struct conn *c);
+    /* The broker stops: say goodbye and finish. */
+    void (*drain)(struct conn *c);
+};
+
+struct conn {
+    struct shard *shard;
+    const struct conn_proto *proto;
+    void *ext; /* the proto's own */
+    uint64_t id;
+    struct ssl_st *ssl; /* NULL: plain */
+    struct event rd;
+    struct event *wr; /* only while a write is left over */
+    struct timer timer;
+    struct outq out;
+    struct buf *in; /* bytes not used up yet; NULL: none */
+    struct conn *next_dirty, *next_grave;
+    uint32_t last_rx_ms, last_tx_ms, write_since_ms; /* low 32 bits of the shard's clock */
+    enum conn_state state : 8;
+    enum close_reason reason : 8;
+    bool dirty : 1, paused : 1, want_write : 1, tls_listener : 1, public : 1, tls_done : 1, eof : 1, shut : 1;
+    uint8_t peer_family; /* 4, 6 */
+    uint16_t peer_port;
+    uint8_t peer_addr[16];
+};
+
+/* Takes the accepted fd (nonblocking). NULL: closed already, out of memory. */
+struct conn *conn_new(struct shard *s, int fd, bool tls, bool public) MUST_CHECK;
+
+/* Copies bytes into the output queue (HTTP answers, control frames; never dropped). False: the connection is being
+ * closed. */
+bool conn_write(struct conn *c, struct span bytes);
+/* Marks it for the flush at the end of this turn. */
+void conn_mark_dirty(struct conn *c);
+
+/* Stops and resumes input (a request is being answered, the dispatcher is congested). Kept bytes are given again on
+ * resume, from the loop, not from inside this call. */
+void conn_pause(struct conn *c);
+void conn_resume(struct conn *c);
+
+/* (Re)arms the connection's one timer. */
+void conn_timer(struct conn *c, uint32_t delay_ms);
+
+/* Closes at once. The one way a connection ends: reason counted and logged, proto->gone called, freed at the end of the
+ * turn. */
+void conn_close(struct conn *c, enum close_reason why);
+/* Lets what is queued go out first (CONN_FINISHING), bounded in time, then closes with that reason. */
+void conn_finish(struct conn *c, enum close_reason why);
+
+/* "127.0.0.1:40312", "[::1]:40312". out holds at least 64 bytes. */
+const char *conn_peer(const struct conn *c, char *out, size_t len);
+
+/* Gives the connection to another shard (it must be CONN_OPEN, nothing queued twice). Its proto and ext travel with it;
+ * on the new shard proto->input is called with kept bytes, and the socket is read once without waiting. `adopted` is
+ * called there first. */
+void conn_move(struct conn *c, unsigned to);
+/* The receiving half: takes a connection that arrived by MSG_MOVE. */
+void conn_adopt(struct shard *s, struct conn *c);
+/* Milliseconds since anything came from the peer / since a write began to make no progress. */
+uint32_t conn_silent_ms(const struct conn *c);
+
+#endif

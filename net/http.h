@@ -1,0 +1,34 @@
+/*
+ * http.h - HTTP/1.1 on a connection: reads a head and a body within their bounds, finds the route, writes the answer,
+ * keeps the connection for the next request. Pipelined requests wait in the input buffer until the one before is
+ * answered.
+ */
+#ifndef NET_HTTP_H
+#define NET_HTTP_H
+
+#include "net/conn.h"
+#include "proto/http_head.h"
+
+extern const struct conn_proto http_proto;
+
+/* Begins to speak HTTP on a new connection (sets proto, ext, deadlines). False: no memory, closed. */
+bool http_start(struct conn *c);
+
+/* One request being handled; valid inside the route's handler only, but for what the handler copies. */
+struct http_request {
+    struct http_head head;
+    struct span body;
+};
+
+/* Answers the request in hand: exactly one of these per request, from the handler or later (after an op came back).
+ * `headers`: further complete lines "Name: value\r\n", or NULL. HEAD gets no body, Content-Length and Date are added.
+ */
+void http_answer(struct conn *c, unsigned status, const char *type, struct span body, const char *headers);
+/* {"error":{"code":code,"message":message}}; retry_after in seconds, 0: none. */
+void http_fail(struct conn *c, unsigned status, const char *code, const char *message, unsigned retry_after);
+/* The same, and the connection is closed after it (the input cannot be trusted any further). */
+void http_fail_close(struct conn *c, unsigned status, const char *code, const char *message);
+/* The handler has taken the connection over (WebSocket): http lets go of its state, proto is the handler's to set. */
+void http_release(struct conn *c);
+
+#endif

@@ -1,0 +1,82 @@
+/*
+ * outq.h - a connection's output queue: references to encoded bytes shared with other connections, bounded, with a
+ * policy.
+ *
+ * A `frame` is this shard's handle on shared bytes (a blob), counted without atomics; each queue entry holds one.
+ * Entries that are partly written, or were offered to SSL_write, are pinned: no policy touches them.
+ */
+#ifndef NET_OUTQ_H
+#define NET_OUTQ_H
+
+#include <sys/uio.h>
+
+#include "core/blob.h"
+#include "core/job.h"
+
+/* Shard-local handle on a blob; not thread-safe; freed with its last reference. */
+struct frame {
+    uint32_t refs;
+    uint32_t len;
+    const uint8_t *data;
+    struct blob *blob;
+    uint64_t collapse; /* 0: none */
+    uint64_t born_us;  /* when the message reached this node; 0: not a message */
+};
+/* New frame with one reference; keeps the blob's reference it is given. NULL when memory is out (blob untouched). */
+struct frame *frame_new(struct blob *b) MUST_CHECK;
+void frame_unref(struct frame *f);
+
+/* What an entry is, for the policy. */
+enum out_class {
+    OUT_CONTROL, /* answers, pings, HTTP: never dropped */
+    OUT_STORED,  /* from an inbox: never dropped here, left to the inbox before it is queued */
+    OUT_LOW,
+    OUT_NORMAL,
+    OUT_HIGH,
+};
+
+struct out_entry {
+    struct frame *frame;
+    enum out_class class : 8;
+};
+
+struct outq {
+    struct out_entry *ring;    /* NULL while empty for long */
+    uint16_t head, count, cap; /* entries; cap a power of two */
+    uint16_t pinned;           /* entries at the head that must not be touched */
+    uint32_t offset;           /* bytes of the head entry written already */
+    uint32_t bytes;            /* bytes waiting */
+};
+
+enum out_result { OUT_OK, OUT_DROPPED_SELF, OUT_LEFT, OUT_OVER, OUT_NO_MEMORY };
+
+struct outq_limits {
+    uint32_t soft_bytes, hard_bytes, soft_count;
+};
+struct outq_drops {
+    unsigned low, normal, collapsed;
+};
+
+void outq_init(struct outq *q);
+void outq_fini(struct outq *q);
+/* Queues a reference to f (its own count is raised on OUT_OK). Over the soft limits live entries go, `low` first, then
+ * `normal`, oldest first, keeping the newest of each collapse key; what went is added to *drops. OUT_DROPPED_SELF: the
+ * new one itself was dropped; OUT_LEFT: stored and no room: leave it to the inbox; OUT_OVER: past the hard limit: close
+ * the connection. */
+enum out_result outq_push(struct outq *q, struct frame *f, enum out_class cls, const struct outq_limits *lim,
+                          struct outq_drops *drops) MUST_CHECK;
+/* The bytes at the head as iovecs, at most `max` of them; returns how many. */
+unsigned outq_peek(const struct outq *q, struct iovec *iov, unsigned max, unsigned *entries);
+/* n bytes were written: entries done are let go. `done` is told of each message frame's born_us (may be NULL). */
+void outq_written(struct outq *q, size_t n, void (*done)(void *arg, const struct frame *f), void *arg);
+/* Entries at the head offered to SSL_write stay as they are until written. */
+void outq_pin(struct outq *q, unsigned entries);
+/* Gives the ring's memory back when it is empty. */
+void outq_trim(struct outq *q);
+static inline bool outq_empty(const struct outq *q)
+{
+    return q->count == 0;
+}
+bool outq_over_soft(const struct outq *q, const struct outq_limits *lim);
+
+#endif

@@ -1,0 +1,87 @@
+/*
+ * shard.h - one I/O thread: its event base, listeners, connections, users and rooms. Everything in struct shard is
+ * touched by that thread alone; others speak to it through its inbox.
+ *
+ * A turn of the loop: events are handled (input, timers, a bounded batch of the inbox), connections with something to
+ * write are marked dirty, then each is flushed once, then the reaper frees what was closed.
+ */
+#ifndef NET_SHARD_H
+#define NET_SHARD_H
+
+#include <event2/event.h>
+
+#include "core/list.h"
+#include "core/log.h"
+#include "core/map.h"
+#include "core/metrics.h"
+#include "core/wheel.h"
+#include "net/net_env.h"
+
+struct conn;
+struct listener;
+struct op;
+
+#define SHARD_RX_BYTES (64 * 1024)
+
+struct shard {
+    const struct net_env *env;
+    const struct config *cfg;
+    unsigned index;
+    struct metrics *m;
+    struct inbox *inbox;
+
+    struct event_base *base;
+    struct event *doorbell, *tick;
+    struct wheel wheel;
+    uint64_t now_ms; /* monotonic, set at each wake-up */
+
+    struct listener *listeners;
+    struct idmap conns; /* by id: all connections that are not dead */
+    uint64_t next_conn;
+    struct conn *dirty;     /* to flush at the end of the turn */
+    struct conn *graveyard; /* to free at the end of the turn */
+
+    struct map users;      /* struct user (net/user.h) */
+    struct map rooms;      /* struct room (net/room.h) */
+    struct list ack_dirty; /* sessions whose cursor is to be written */
+    struct timer ack_timer;
+
+    struct list unsent_ops;   /* ops for the dispatcher that found its lane full, in order */
+    struct list unsent_moves; /* connections that found their owner's lane full */
+
+    bool store_ready;
+    bool draining;
+    bool stop;
+    struct log_limit log_close, log_http, log_bad;
+    uint8_t *rx;      /* SHARD_RX_BYTES: input is read here first */
+    uint8_t *staging; /* TLS output is gathered here */
+};
+
+/* Where a listener comes from: bound by main before the threads start, one socket a shard and address. */
+struct listen_socket {
+    int fd;
+    bool tls, public;
+};
+
+/* Starts the thread; takes the sockets' fds. `in` is the shard's own inbox (borrowed). NULL with a sentence in err. */
+struct shard *shard_start(const struct net_env *env, unsigned index, struct inbox *in, struct metrics *m,
+                          const struct listen_socket *socks, unsigned nsocks, char *err, size_t errlen) MUST_CHECK;
+/* Waits for the thread (STOP_NOW was posted) and frees it. */
+void shard_join(struct shard *s);
+
+/* Binds and listens (SO_REUSEPORT) on "ADDR:PORT" for `n` shards; fills fds[n] and the address really bound in `bound`
+ * ("127.0.0.1:8080", "[::1]:8080"). A plain probe bind finds a taken port first. False with a sentence in err. */
+bool listener_bind(const char *spec, unsigned n, int *fds, char *bound, size_t boundlen, char *err,
+                   size_t errlen) MUST_CHECK;
+
+/* Gives an op to the dispatcher (in order; never lost; kept here while the lane is full). Fills shard, born_us. Takes
+ * it. */
+void shard_submit(struct shard *s, struct op *op);
+/* True while ops are waiting for room in the dispatcher's lane: input from clients should wait. */
+static inline bool shard_congested(const struct shard *s)
+{
+    return !list_empty(&s->unsent_ops);
+}
+unsigned shard_owner(const struct shard *s, struct span user);
+
+#endif
