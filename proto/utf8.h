@@ -8,15 +8,13 @@
 
 struct utf8 {
     uint8_t state; /* 0: at a character border */
-    uint32_t cp;
 };
 
 static inline void utf8_init(struct utf8 *u)
 {
     u->state = 0;
-    u->cp = 0;
 }
-/* False at the first byte that cannot be part of valid UTF-8. ASCII runs cost a word at a time. */
+/* False at the first byte that cannot be part of valid UTF-8, and for ever after. ASCII runs cost a word at a time. */
 bool utf8_feed(struct utf8 *u, struct span s) MUST_CHECK;
 static inline bool utf8_complete(const struct utf8 *u)
 {
