@@ -1,0 +1,124 @@
+/*
+ * json_write.c - what JSON is written with: strings, numbers.
+ *
+ * Idea: runs that need no change are copied whole; only quotes, backslashes, control characters and broken UTF-8 are
+ * looked at one by one. Numbers are written by hand, because every message carries some and printf is slow; doubles
+ * alone go through printf, at 15, 16 and then 17 digits, the first that reads back the same.
+ *
+ * Any thread; pure. A string that does not fit leaves the buffer as it was. Nothing is owned here.
+ */
+#include "proto/json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "proto/utf8.h"
+
+/* Length of the valid UTF-8 character at p (RFC 3629), 0 when there is none. */
+static size_t char_length(const uint8_t *p, const uint8_t *end)
+{
+    size_t n = *p < 0x80 ? 1 : *p >= 0xF0 ? 4 : *p >= 0xE0 ? 3 : 2;
+    if ((size_t)(end - p) < n || !utf8_valid(span_of(p, n)))
+        return 0;
+    return n;
+}
+
+static bool write_escape(struct buf *out, uint8_t c)
+{
+    static const char hex[] = "0123456789abcdef";
+    static const char names[] = "btn?fr"; /* 8 to 13; there is no short form of 11 */
+    char text[6] = {'\\', (char)c, '0', '0', 0, 0};
+    if (c == '"' || c == '\\')
+        return buf_append(out, text, 2);
+    if (c >= 8 && c <= 13 && c != 11) {
+        text[1] = names[c - 8];
+        return buf_append(out, text, 2);
+    }
+    text[1] = 'u';
+    text[4] = hex[c >> 4];
+    text[5] = hex[c & 15];
+    return buf_append(out, text, 6);
+}
+
+static bool special(uint8_t c)
+{
+    return c < 0x20 || c == '"' || c == '\\';
+}
+
+/* s is valid UTF-8. */
+static bool write_valid(struct buf *out, struct span s)
+{
+    const uint8_t *p = s.p, *end = s.p + s.n;
+    while (p < end) {
+        const uint8_t *from = p;
+        while (p < end && !special(*p))
+            p++;
+        if (!buf_append(out, from, (size_t)(p - from)))
+            return false;
+        if (p < end && !write_escape(out, *p++))
+            return false;
+    }
+    return true;
+}
+
+/* The slow way, for text that is not UTF-8: each byte that belongs to no character becomes U+FFFD. */
+static bool write_broken(struct buf *out, struct span s)
+{
+    const uint8_t *p = s.p, *end = s.p + s.n;
+    while (p < end) {
+        size_t n = char_length(p, end);
+        if (!(n > 0 ? write_valid(out, span_of(p, n)) : buf_append(out, "\xEF\xBF\xBD", 3)))
+            return false;
+        p += n > 0 ? n : 1;
+    }
+    return true;
+}
+
+bool json_write_string(struct buf *out, struct span s)
+{
+    size_t start = out->len;
+    if (buf_append_byte(out, '"') && (s.n == 0 || (utf8_valid(s) ? write_valid(out, s) : write_broken(out, s))) &&
+        buf_append_byte(out, '"'))
+        return true;
+    out->len = start;
+    return false;
+}
+
+/* Writes the digits to the end of text; returns where they start. */
+static char *digits(char text[20], uint64_t u)
+{
+    char *p = text + 20;
+    do {
+        *--p = (char)('0' + u % 10);
+        u /= 10;
+    } while (u > 0);
+    return p;
+}
+
+bool json_write_uint(struct buf *out, uint64_t u)
+{
+    char text[20], *p = digits(text, u);
+    return buf_append(out, p, (size_t)(text + 20 - p));
+}
+
+bool json_write_int(struct buf *out, int64_t i)
+{
+    char text[21], *p = digits(text + 1, i < 0 ? -(uint64_t)i : (uint64_t)i);
+    if (i < 0)
+        *--p = '-';
+    return buf_append(out, p, (size_t)(text + 21 - p));
+}
+
+bool json_write_double(struct buf *out, double d)
+{
+    char text[32];
+    if (!isfinite(d))
+        return buf_append_str(out, "null");
+    for (int precision = 15; precision <= 17; precision++) {
+        snprintf(text, sizeof text, "%.*g", precision, d);
+        if (strtod(text, NULL) == d)
+            break;
+    }
+    return buf_append_str(out, text);
+}
