@@ -26,6 +26,7 @@ struct http_head {
     struct span target; /* as sent */
     struct span path;   /* up to '?', still percent-encoded */
     struct span query;  /* behind '?', may be empty */
+    struct span host;   /* authority: of an absolute-form target, else the Host field; empty in a 1.0 request without */
     unsigned minor;     /* HTTP/1.minor: 0 or 1 */
     bool keep_alive;
     bool chunked;
@@ -53,17 +54,17 @@ struct span http_field(const struct http_head *h, const char *name);
 /* Does a comma-separated list field (all lines of that name) contain a token, case-insensitively? */
 bool http_list_has(const struct http_head *h, const char *name, const char *token);
 /* One parameter of a query string, percent-decoded ('+' is a space) into out: its length, -1 when not there, -2 when
- * malformed or longer than outlen. Not NUL-terminated. */
+ * malformed (a broken escape, %00) or longer than outlen. The first one, if there are several. Not NUL-terminated. */
 int http_query(struct span query, const char *name, char *out, size_t outlen) MUST_CHECK;
 /* Percent-decodes a path segment; the same returns. */
 int http_unescape(struct span in, char *out, size_t outlen) MUST_CHECK;
-/* A cookie by name out of the Cookie header; p == NULL when not there. */
+/* A cookie by name out of the Cookie header, without the quotes around its value; p == NULL when not there. */
 struct span http_cookie(const struct http_head *h, const char *name);
 
 /* Chunked bodies (RFC 9112 section 7.1), incrementally: extensions are skipped, trailers read and dropped, all bounded.
  */
 struct chunked {
-    uint64_t left;
+    uint64_t left; /* of the current chunk */
     unsigned state;
     unsigned line; /* bytes of the current size line or trailer section */
 };
