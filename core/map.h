@@ -13,20 +13,26 @@ struct map {
     size_t count;
     size_t cap; /* 0 or a power of two */
     size_t tombs;
+    unsigned epoch; /* how often the table has changed size */
     uint64_t seed[2];
 };
 
 void map_init(struct map *m);
 void map_fini(struct map *m); /* frees the table, not the values */
 void *map_get(const struct map *m, struct span key);
-/* False when memory is out or the key is there already. */
+/* False when memory is out or the key is there already. value != NULL. The table grows here, and shrinks here when it
+ * has become sparse: map_remove moves nothing (the last entry taken out frees the table). */
 bool map_put(struct map *m, struct span key, void *value) MUST_CHECK;
-/* Returns the value taken out, or NULL. Shrinks the table when it has become sparse. */
+/* Returns the value taken out, or NULL. */
 void *map_remove(struct map *m, struct span key);
 
 /* Iteration: `size_t it = 0; while ((v = map_next(&m, &it)) != NULL) ...`. Order is arbitrary. A walk may be cut and
  * taken up again later with the same `it` if the table did not change size meanwhile (map_epoch tells). */
 void *map_next(const struct map *m, size_t *it);
+static inline unsigned map_epoch(const struct map *m)
+{
+    return m->epoch;
+}
 
 /* The same for uint64_t keys (connection ids): keys are held by value. */
 struct idmap {

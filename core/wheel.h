@@ -17,7 +17,8 @@ struct timer {
 };
 
 struct wheel {
-    struct timer slots[WHEEL_SLOTS];
+    struct timer slots[WHEEL_SLOTS]; /* ring heads */
+    uint64_t used[WHEEL_SLOTS / 64]; /* one bit a slot that is not empty */
     uint64_t start_ms;
     uint32_t tick; /* last tick that was turned */
     size_t armed;

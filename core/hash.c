@@ -1,0 +1,172 @@
+/*
+ * hash.c - SipHash-1-3 (Aumasson and Bernstein, one compression round and three final ones), SHA-1 (FIPS 180-4) and
+ * random bytes. Pure functions, any thread.
+ *
+ * SipHash is keyed so that nobody outside can choose users or rooms that collide. SHA-1 stands here because RFC 6455
+ * asks for it in a handshake; nothing secret rests on it.
+ */
+#include "core/hash.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+static uint64_t rotl64(uint64_t x, unsigned b)
+{
+    return (x << b) | (x >> (64 - b));
+}
+
+static uint64_t load_le64(const uint8_t *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof(v));
+    return le64toh(v);
+}
+
+static void sip_round(uint64_t v[4])
+{
+    v[0] += v[1];
+    v[2] += v[3];
+    v[1] = rotl64(v[1], 13) ^ v[0];
+    v[3] = rotl64(v[3], 16) ^ v[2];
+    v[0] = rotl64(v[0], 32);
+    v[2] += v[1];
+    v[0] += v[3];
+    v[1] = rotl64(v[1], 17) ^ v[2];
+    v[3] = rotl64(v[3], 21) ^ v[0];
+    v[2] = rotl64(v[2], 32);
+}
+
+uint64_t siphash13(const uint64_t key[2], struct span s)
+{
+    uint64_t v[4] = {key[0] ^ 0x736f6d6570736575, key[1] ^ 0x646f72616e646f6d, key[0] ^ 0x6c7967656e657261,
+                     key[1] ^ 0x7465646279746573};
+    size_t whole = s.n & ~(size_t)7;
+    for (size_t i = 0; i < whole; i += 8) {
+        uint64_t m = load_le64(s.p + i);
+        v[3] ^= m;
+        sip_round(v);
+        v[0] ^= m;
+    }
+    uint64_t last = (uint64_t)(s.n & 0xff) << 56;
+    for (size_t i = whole; i < s.n; i++)
+        last |= (uint64_t)s.p[i] << (8 * (i - whole));
+    v[3] ^= last;
+    sip_round(v);
+    v[0] ^= last;
+    v[2] ^= 0xff;
+    for (int i = 0; i < 3; i++)
+        sip_round(v);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+static uint32_t rotl32(uint32_t x, unsigned b)
+{
+    return (x << b) | (x >> (32 - b));
+}
+
+/* Round t's function and constant (FIPS 180-4, 4.1.1 and 4.2.1), added up. */
+static uint32_t sha1_mix(unsigned t, uint32_t b, uint32_t c, uint32_t d)
+{
+    if (t < 20)
+        return ((b & c) | (~b & d)) + 0x5a827999;
+    if (t < 40)
+        return (b ^ c ^ d) + 0x6ed9eba1;
+    if (t < 60)
+        return ((b & c) | (b & d) | (c & d)) + 0x8f1bbcdc;
+    return (b ^ c ^ d) + 0xca62c1d6;
+}
+
+static void sha1_block(uint32_t h[5], const uint8_t block[64])
+{
+    uint32_t w[80];
+    for (unsigned t = 0; t < 16; t++) {
+        uint32_t be;
+        memcpy(&be, block + 4 * t, sizeof(be));
+        w[t] = be32toh(be);
+    }
+    for (unsigned t = 16; t < 80; t++)
+        w[t] = rotl32(w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16], 1);
+    uint32_t a = h[0], b = h[1], c = h[2], d = h[3], e = h[4];
+    for (unsigned t = 0; t < 80; t++) {
+        uint32_t next = rotl32(a, 5) + sha1_mix(t, b, c, d) + e + w[t];
+        e = d;
+        d = c;
+        c = rotl32(b, 30);
+        b = a;
+        a = next;
+    }
+    h[0] += a;
+    h[1] += b;
+    h[2] += c;
+    h[3] += d;
+    h[4] += e;
+}
+
+void sha1(struct span s, uint8_t out[20])
+{
+    uint32_t h[5] = {0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0};
+    size_t whole = s.n & ~(size_t)63, rest = s.n - whole;
+    for (size_t i = 0; i < whole; i += 64)
+        sha1_block(h, s.p + i);
+
+    uint8_t tail[128] = {0};
+    size_t tail_len = rest < 56 ? 64 : 128;
+    if (rest)
+        memcpy(tail, s.p + whole, rest);
+    tail[rest] = 0x80;
+    uint64_t bits = htobe64((uint64_t)s.n * 8);
+    memcpy(tail + tail_len - sizeof(bits), &bits, sizeof(bits));
+    for (size_t i = 0; i < tail_len; i += 64)
+        sha1_block(h, tail + i);
+
+    for (unsigned i = 0; i < 5; i++) {
+        uint32_t be = htobe32(h[i]);
+        memcpy(out + 4 * i, &be, sizeof(be));
+    }
+}
+
+void random_bytes(void *out, size_t n)
+{
+    uint8_t *p = out;
+    while (n > 0) {
+        ssize_t got = getrandom(p, n, 0);
+        if (got < 0 && errno != EINTR)
+            abort(); /* keys made of anything else would be worse than stopping */
+        if (got > 0) {
+            p += got;
+            n -= (size_t)got;
+        }
+    }
+}
+
+uint64_t random_u64(void)
+{
+    uint64_t v;
+    random_bytes(&v, sizeof(v));
+    return v;
+}
+
+uint64_t random_below(uint64_t below)
+{
+    assert(below >= 1);
+    uint64_t uneven = -below % below; /* 2^64 mod below: so many values would make some results likelier */
+    uint64_t v;
+    do
+        v = random_u64();
+    while (v < uneven);
+    return v % below;
+}
+
+void random_hex(char *out, size_t bytes)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < bytes; i++) {
+        uint8_t b;
+        random_bytes(&b, 1);
+        out[2 * i] = digits[b >> 4];
+        out[2 * i + 1] = digits[b & 15];
+    }
+    out[2 * bytes] = '\0';
+}
