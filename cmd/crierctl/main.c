@@ -1,0 +1,76 @@
+/*
+ * main.c - crierctl, the command line of Crier: a table of commands, each in a cmd_*.c of its own.
+ * One thread, blocking sockets: it does one thing and ends.
+ */
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "cmd/crierctl/ctl.h"
+#include "core/buf.h"
+
+static const struct command *const commands[] = {&cmd_push, &cmd_listen, &cmd_token, &cmd_ping};
+
+enum ctl_exit complain(enum ctl_exit code, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    fputs("crierctl: ", stderr);
+    vfprintf(stderr, fmt, args);
+    fputc('\n', stderr);
+    va_end(args);
+    return code;
+}
+
+bool append_escaped(struct buf *out, const char *s)
+{
+    for (; *s; s++) {
+        uint8_t c = (uint8_t)*s;
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-._~", c);
+        if (!(plain ? buf_append_byte(out, c) : buf_printf(out, "%%%02X", c))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void print_help(FILE *to)
+{
+    fputs("crierctl " CRIER_VERSION ": the command line of Crier, a push broker\n\n"
+          "usage: crierctl COMMAND [OPTIONS]\n\n",
+          to);
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        fprintf(to, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
+    }
+    fputs("\n`crierctl COMMAND --help` lists the options of a command.\n\n"
+          "environment: CRIER_URL, CRIER_API_KEY, CRIER_TOKEN stand in for --url, --api-key and --token\n"
+          "exit codes:  0 fine, 1 refused by the server, 2 wrong usage, 3 cannot connect\n",
+          to);
+}
+
+int main(int argc, char **argv)
+{
+    /* A server that went away is an error of write(), not the end of the process. */
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigaction(SIGPIPE, &ignore, NULL);
+
+    const char *name = argc > 1 ? argv[1] : "";
+    if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
+        print_help(stdout);
+        return CTL_OK;
+    }
+    if (!strcmp(name, "--version")) {
+        puts("crierctl " CRIER_VERSION);
+        return CTL_OK;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        if (!strcmp(name, commands[i]->name)) {
+            return (int)commands[i]->run(commands[i], argc - 2, argv + 2);
+        }
+    }
+    if (*name) {
+        return (int)complain(CTL_USAGE, "there is no command '%s'; crierctl --help lists them", name);
+    }
+    print_help(stderr);
+    return CTL_USAGE;
+}

@@ -1,0 +1,37 @@
+/*
+ * opts.h - one typed table a command gives its parser and its --help. --name VALUE, --name=VALUE, --flag, --no-flag.
+ */
+#ifndef CMD_CRIERCTL_OPTS_H
+#define CMD_CRIERCTL_OPTS_H
+
+#include "cmd/crierctl/ctl.h"
+
+enum opt_kind { OPT_FLAG, OPT_TEXT, OPT_NUMBER, OPT_LIST };
+
+#define OPT_MAX_LIST 64
+
+/* Values are borrowed from argv. */
+struct opt_list {
+    unsigned n;
+    const char *v[OPT_MAX_LIST];
+};
+
+/* A number that was not given. */
+#define OPT_UNSET UINT64_MAX
+
+struct opt {
+    const char *name;
+    enum opt_kind kind;
+    const char *arg; /* what its value is called; NULL for a flag */
+    const char *help;
+    void *dest; /* bool, const char *, uint64_t, struct opt_list */
+};
+
+enum opts_result { OPTS_GO_ON, OPTS_HELP_SHOWN, OPTS_WRONG };
+
+/* argv holds the options alone. `server` (NULL: the command needs none) is filled from the environment and the common
+ * options. What is wrong has been said on standard error. */
+enum opts_result opts_parse(const struct command *cmd, const struct opt *own, size_t nown, struct server *server,
+                            int argc, char **argv) MUST_CHECK;
+
+#endif
