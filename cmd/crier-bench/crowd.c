@@ -1,0 +1,117 @@
+/*
+ * crowd.c - a client process. Connects its share with a bounded number of handshakes under way, reports each ready one
+ * on the board, and reads until the first process says PHASE_END. Peers die with the process.
+ */
+#include "crowd.h"
+
+#include "peer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#define EVENTS  512
+#define LOOK_MS 50 /* how often an idle process looks at the phase */
+
+struct crowd {
+    struct peer_env env;
+    struct peer *peers;
+    unsigned n, dialed, flight, under_way;
+    int ep;
+};
+
+static bool settled(const struct peer *p)
+{
+    return p->state == PEER_READY || p->state == PEER_GONE;
+}
+
+static void watch(struct crowd *c, struct peer *p, int op, uint32_t events)
+{
+    struct epoll_event ev = {.events = events, .data.ptr = p};
+    (void)epoll_ctl(c->ep, op, p->link.fd, &ev);
+}
+
+static void dial_more(struct crowd *c)
+{
+    while (c->under_way < c->flight && c->dialed < c->n) {
+        struct peer *p = &c->peers[c->dialed++];
+        if (peer_dial(p, &c->env) < 0)
+            continue;
+        c->under_way++;
+        watch(c, p, EPOLL_CTL_ADD, EPOLLOUT);
+    }
+}
+
+static void on_event(struct crowd *c, struct peer *p)
+{
+    bool was_settled = settled(p), dialing = p->state == PEER_DIAL;
+    if (p->state == PEER_GONE)
+        return;
+    bool want_write = peer_event(p, &c->env);
+    if (!was_settled && settled(p))
+        c->under_way--;
+    if (dialing && p->state != PEER_GONE)
+        watch(c, p, EPOLL_CTL_MOD, want_write ? EPOLLOUT : EPOLLIN);
+}
+
+static int crowd_loop(struct crowd *c)
+{
+    struct epoll_event events[EVENTS];
+    while (board_phase(c->env.board) != PHASE_END) {
+        dial_more(c);
+        int n = epoll_wait(c->ep, events, EVENTS, LOOK_MS);
+        for (int i = 0; i < n; i++)
+            on_event(c, events[i].data.ptr);
+    }
+    return 0;
+}
+
+static int crowd_init(struct crowd *c, const struct options *o, struct board *b, unsigned n, unsigned run)
+{
+    struct peer_env *e = &c->env;
+    struct slot *s = &b->slots[n];
+    *e = (struct peer_env){.room = o->room, .user_prefix = o->user_prefix, .board = b, .slot = s, .noisy = n == 0};
+    e->crier = strcmp(o->protocol, "crier") == 0;
+    unsigned every = o->sample ? o->sample : o->rate ? 1 : 16;
+    for (e->sample = 1; e->sample < every;)
+        e->sample *= 2;
+    e->sample--;
+    stamp_init(&e->stamp, run);
+    if (url_parse(&e->url, o->url) || link_ctx_init(&e->tls, e->url.scheme == URL_WSS, o->tls, o->resume))
+        return -1;
+    c->n = (unsigned)s->conns;
+    c->flight = o->flight / b->procs ? o->flight / b->procs : 1;
+    c->peers = calloc(c->n, sizeof *c->peers);
+    e->buf = malloc(PEER_BUF);
+    c->ep = epoll_create1(EPOLL_CLOEXEC);
+    if (!c->peers || !e->buf || c->ep < 0)
+        return -1;
+    for (unsigned i = 0; i < c->n; i++)
+        c->peers[i] = (struct peer){.index = (unsigned)s->first + i, .link = {.fd = -1}};
+    return 0;
+}
+
+static void crowd_fini(struct crowd *c)
+{
+    for (unsigned i = 0; i < c->n && c->peers; i++)
+        if (c->peers[i].state != PEER_IDLE && c->peers[i].state != PEER_GONE)
+            peer_close(&c->peers[i]);
+    free(c->peers);
+    free(c->env.buf);
+    link_ctx_fini(&c->env.tls);
+    if (c->ep >= 0)
+        close(c->ep);
+}
+
+int crowd_run(const struct options *o, struct board *b, unsigned n, unsigned run)
+{
+    struct crowd c = {.ep = -1};
+    int status = 1;
+    if (crowd_init(&c, o, b, n, run) == 0)
+        status = crowd_loop(&c);
+    else
+        fprintf(stderr, "crier-bench: a client process could not start\n");
+    crowd_fini(&c);
+    return status;
+}

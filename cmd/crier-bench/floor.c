@@ -1,0 +1,273 @@
+/*
+ * floor.c - the bare floor. One thread, one port: a connection that begins with "FEED" brings messages (wire.h), each a
+ * finished WebSocket frame with the index of its subscriber; any other is a subscriber, answered with the upgrade and
+ * never parsed again. What a socket does not take at once is kept and sent when it has room: a floor that loses
+ * messages would be no floor. There is no user, no room, no policy, no timer, no metric: what is left is what any
+ * server must pay. Everything dies with the process.
+ */
+#include "floor.h"
+
+#include "proto/ws_frame.h"
+#include "wire.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define FEED_BUF (64u * 1024)
+#define HEAD_MAX 2048u
+#define LATE_MAX (16u * 1024 * 1024)
+#define EVENTS   256
+
+enum role { ROLE_LISTENER, ROLE_NEW, ROLE_SUBSCRIBER, ROLE_FEED };
+
+struct line {
+    int fd;
+    enum role role;
+    uint32_t index;
+    uint8_t *late; /* what the socket had no room for */
+    size_t late_n, late_at;
+};
+
+struct floor {
+    struct board *board;
+    struct line listener;
+    struct line **subs; /* by index */
+    unsigned nsubs;
+    bool joined;
+    int ep;
+    uint8_t feed[FEED_BUF + 65536];
+    size_t feed_n;
+    uint8_t batch[FEED_BUF + 65536];
+};
+
+static void watch(struct floor *f, struct line *l, int op, uint32_t events)
+{
+    struct epoll_event ev = {.events = events, .data.ptr = l};
+    (void)epoll_ctl(f->ep, op, l->fd, &ev);
+}
+
+static void line_free(struct floor *f, struct line *l)
+{
+    if (l->role == ROLE_SUBSCRIBER && f->subs[l->index] == l)
+        f->subs[l->index] = NULL;
+    close(l->fd);
+    free(l->late);
+    free(l);
+}
+
+static void keep_late(struct floor *f, struct line *l, const uint8_t *p, size_t n)
+{
+    memmove(l->late, l->late + l->late_at, l->late_n - l->late_at);
+    l->late_n -= l->late_at;
+    l->late_at = 0;
+    uint8_t *more = l->late_n + n <= LATE_MAX ? realloc(l->late, l->late_n + n) : NULL;
+    if (!more)
+        return; /* the client counts it as lost */
+    memcpy(more + l->late_n, p, n);
+    l->late = more;
+    if (l->late_n == 0)
+        watch(f, l, EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT);
+    l->late_n += n;
+}
+
+static void deliver(struct floor *f, struct line *l, const uint8_t *p, size_t n)
+{
+    ssize_t r = l->late_n ? 0 : send(l->fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (r < 0)
+        r = 0;
+    if ((size_t)r < n)
+        keep_late(f, l, p + r, n - (size_t)r);
+}
+
+static void send_late(struct floor *f, struct line *l)
+{
+    ssize_t r = send(l->fd, l->late + l->late_at, l->late_n - l->late_at, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (r > 0)
+        l->late_at += (size_t)r;
+    if (l->late_at < l->late_n)
+        return;
+    free(l->late);
+    l->late = NULL;
+    l->late_n = l->late_at = 0;
+    watch(f, l, EPOLL_CTL_MOD, EPOLLIN);
+}
+
+static void deliver_all(struct floor *f, const uint8_t *p, size_t n)
+{
+    for (unsigned i = 0; i < f->nsubs; i++)
+        if (f->subs[i])
+            deliver(f, f->subs[i], p, n);
+}
+
+/* All whole messages of the feed's buffer. */
+static void hand_out(struct floor *f)
+{
+    size_t used = 0, batched = 0;
+    struct feed_head h;
+    while (f->feed_n - used >= sizeof h) {
+        memcpy(&h, f->feed + used, sizeof h);
+        if (f->feed_n - used - sizeof h < h.length)
+            break;
+        const uint8_t *frame = f->feed + used + sizeof h;
+        used += sizeof h + h.length;
+        if (h.target != FEED_ALL) {
+            if (h.target < f->nsubs && f->subs[h.target])
+                deliver(f, f->subs[h.target], frame, h.length);
+        } else if (f->joined) {
+            memcpy(f->batch + batched, frame, h.length);
+            batched += h.length;
+        } else {
+            deliver_all(f, frame, h.length);
+        }
+    }
+    if (batched)
+        deliver_all(f, f->batch, batched);
+    memmove(f->feed, f->feed + used, f->feed_n - used);
+    f->feed_n -= used;
+}
+
+static bool read_feed(struct floor *f, struct line *l)
+{
+    ssize_t r = recv(l->fd, f->feed + f->feed_n, sizeof f->feed - f->feed_n, MSG_DONTWAIT);
+    if (r == 0 || (r < 0 && errno != EAGAIN))
+        return false;
+    if (r > 0) {
+        f->feed_n += (size_t)r;
+        hand_out(f);
+    }
+    return true;
+}
+
+/* The index out of "GET /?user=b12 ...": the digits before the next space. */
+static bool find_index(const char *head, unsigned limit, uint32_t *out)
+{
+    const char *p = strstr(head, "user=");
+    if (!p)
+        return false;
+    p += strcspn(p, "0123456789 ");
+    *out = (uint32_t)strtoul(p, NULL, 10);
+    return *out < limit;
+}
+
+static bool read_new(struct floor *f, struct line *l)
+{
+    char head[HEAD_MAX + 1], answer[256], accept[29];
+    ssize_t r = recv(l->fd, head, HEAD_MAX, MSG_DONTWAIT | MSG_PEEK);
+    if (r <= 0)
+        return r < 0 && errno == EAGAIN;
+    head[r] = '\0';
+    size_t hello = strlen(FEED_HELLO);
+    if ((size_t)r >= hello && memcmp(head, FEED_HELLO, hello) == 0) {
+        l->role = ROLE_FEED;
+        return recv(l->fd, head, hello, 0) == (ssize_t)hello;
+    }
+    const char *end = strstr(head, "\r\n\r\n"), *key = strstr(head, "Sec-WebSocket-Key: ");
+    if (!end)
+        return r < (ssize_t)HEAD_MAX;
+    if (!key || !find_index(head, f->nsubs, &l->index) || recv(l->fd, head, (size_t)r, 0) != r)
+        return false;
+    key += strlen("Sec-WebSocket-Key: ");
+    ws_accept_key(span_of(key, strcspn(key, "\r")), accept);
+    int n = snprintf(answer, sizeof answer,
+                     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                     "Sec-WebSocket-Accept: %s\r\n\r\n",
+                     accept);
+    if (send(l->fd, answer, (size_t)n, MSG_NOSIGNAL) != n)
+        return false;
+    l->role = ROLE_SUBSCRIBER;
+    f->subs[l->index] = l;
+    return true;
+}
+
+static bool read_subscriber(struct line *l)
+{
+    char sink[4096];
+    ssize_t r = recv(l->fd, sink, sizeof sink, MSG_DONTWAIT);
+    return r > 0 || (r < 0 && errno == EAGAIN);
+}
+
+static void accept_all(struct floor *f)
+{
+    for (;;) {
+        int one = 1, fd = accept4(f->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0)
+            return;
+        struct line *l = calloc(1, sizeof *l);
+        if (!l) {
+            close(fd);
+            return;
+        }
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        *l = (struct line){.fd = fd, .role = ROLE_NEW};
+        watch(f, l, EPOLL_CTL_ADD, EPOLLIN);
+    }
+}
+
+static void on_event(struct floor *f, struct line *l, uint32_t events)
+{
+    bool alive = true;
+    if ((events & EPOLLOUT) && l->late_n)
+        send_late(f, l);
+    if (!(events & ~(uint32_t)EPOLLOUT))
+        return;
+    switch (l->role) {
+    case ROLE_LISTENER:
+        accept_all(f);
+        break;
+    case ROLE_NEW:
+        alive = read_new(f, l);
+        break;
+    case ROLE_SUBSCRIBER:
+        alive = read_subscriber(l);
+        break;
+    case ROLE_FEED:
+        alive = read_feed(f, l);
+        break;
+    }
+    if (!alive)
+        line_free(f, l);
+}
+
+static int start(struct floor *f)
+{
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof sa;
+    f->ep = epoll_create1(EPOLL_CLOEXEC);
+    f->listener.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    f->subs = calloc(f->nsubs, sizeof *f->subs);
+    if (f->ep < 0 || f->listener.fd < 0 || !f->subs || bind(f->listener.fd, (struct sockaddr *)&sa, sizeof sa) ||
+        listen(f->listener.fd, 4096) || getsockname(f->listener.fd, (struct sockaddr *)&sa, &len))
+        return -1;
+    watch(f, &f->listener, EPOLL_CTL_ADD, EPOLLIN);
+    atomic_store_explicit(&f->board->floor_port, ntohs(sa.sin_port), memory_order_release);
+    return 0;
+}
+
+int floor_serve(struct board *b, unsigned subs, bool joined)
+{
+    struct floor *f = calloc(1, sizeof *f);
+    if (!f)
+        return 1;
+    f->board = b;
+    f->nsubs = subs;
+    f->joined = joined;
+    if (start(f) < 0) {
+        perror("crier-bench: the floor server cannot start");
+        free(f);
+        return 1;
+    }
+    struct epoll_event events[EVENTS];
+    while (board_phase(b) != PHASE_END) {
+        int n = epoll_wait(f->ep, events, EVENTS, 50);
+        for (int i = 0; i < n; i++)
+            on_event(f, events[i].data.ptr, events[i].events);
+    }
+    free(f->subs);
+    free(f);
+    return 0;
+}

@@ -1,0 +1,179 @@
+/*
+ * options.c - the command line: one table, from which the parser, the defaults and the help text come. Runs before
+ * anything else, in the first process; what it fills is only read afterwards.
+ */
+#include "options.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum kind { TEXT, COUNT, SECONDS, FLAG };
+
+struct option_row {
+    const char *name;
+    enum kind kind;
+    size_t at;
+    const char *initial;
+    const char *help;
+};
+
+#define ROW(name, kind, member, initial, help)                                                                         \
+    {                                                                                                                  \
+        name, kind, offsetof(struct options, member), initial, help                                                    \
+    }
+
+static const struct option_row ROWS[] = {
+    ROW("url", TEXT, url, NULL, "ws:// or wss:// address of the subscribers; {} stands for the user"),
+    ROW("publish", TEXT, publish, NULL, "redis://host:port (with --channel) or http://host:port/path; {}: target"),
+    ROW("channel", TEXT, channel, NULL, "Redis channel; {} stands for the target (unicast: the user)"),
+    ROW("room", TEXT, room, NULL, "room each subscriber joins"),
+    ROW("user-prefix", TEXT, user_prefix, "b", "users are PREFIX0, PREFIX1, ..."),
+    ROW("protocol", TEXT, protocol, "crier", "crier (welcome, subscribe) or plain (ready after the upgrade)"),
+    ROW("body", TEXT, body, "auto", "raw, envelope {\"data\":..}, live (with ttl 0), api; auto: by --publish"),
+    ROW("mode", TEXT, mode, "joined", "floor: send (one a message) or joined (one a batch)"),
+    ROW("server-pid", TEXT, server_pid, NULL, "processes whose CPU and memory are measured, comma-separated"),
+    ROW("other-pid", TEXT, other_pid, NULL, "processes reported beside them (Redis)"),
+    ROW("label", TEXT, label, "", "repeated in the result"),
+    ROW("tls", TEXT, tls, NULL, "1.2 or 1.3: this version only"),
+    ROW("subs", COUNT, subs, "1000", "subscribers, or connections"),
+    ROW("conns", COUNT, subs, NULL, "the same"),
+    ROW("procs", COUNT, procs, "2", "client processes"),
+    ROW("size", COUNT, size, "128", "bytes of a payload (at least 48)"),
+    ROW("window", COUNT, window, "64", "saturated: messages under way at most (unicast: all users together)"),
+    ROW("rate", COUNT, rate, "0", "messages a second; 0 saturates"),
+    ROW("sample", COUNT, sample, "0", "latency of every n-th message; 0: 16 when saturated, else 1"),
+    ROW("flight", COUNT, flight, "128", "handshakes under way at once"),
+    ROW("round", COUNT, round, "0", "repeated in the result"),
+    ROW("deadline", COUNT, deadline, "120", "seconds for all to be connected"),
+    ROW("secs", SECONDS, secs, "3", "measured seconds"),
+    ROW("warm", SECONDS, warm, "1", "seconds before them (idle: until memory is read)"),
+    ROW("saturate", FLAG, rate, NULL, "publish as fast as the window lets (the default)"),
+    ROW("resume", FLAG, resume, NULL, "TLS: resume one session"),
+    ROW("unicast", FLAG, unicast, NULL, "floor: each message to one subscriber, in turn"),
+    ROW("human", FLAG, human, NULL, "a line for people, on standard error"),
+};
+
+static int set_count(unsigned *out, const char *name, const char *value)
+{
+    char *end = NULL;
+    errno = 0;
+    unsigned long v = strtoul(value, &end, 10);
+    if (errno || end == value || *end || value[0] == '-' || v > INT_MAX) {
+        fprintf(stderr, "crier-bench: --%s wants a whole number, not '%s'\n", name, value);
+        return -1;
+    }
+    *out = (unsigned)v;
+    return 0;
+}
+
+static int set_seconds(double *out, const char *name, const char *value)
+{
+    char *end = NULL;
+    double v = strtod(value, &end);
+    if (end == value || *end || !(v >= 0 && v <= 86400)) {
+        fprintf(stderr, "crier-bench: --%s wants seconds, not '%s'\n", name, value);
+        return -1;
+    }
+    *out = v;
+    return 0;
+}
+
+static int set_row(struct options *o, const struct option_row *row, const char *value)
+{
+    void *at = (char *)o + row->at;
+    switch (row->kind) {
+    case TEXT:
+        *(const char **)at = value;
+        return 0;
+    case COUNT:
+        return set_count(at, row->name, value);
+    case SECONDS:
+        return set_seconds(at, row->name, value);
+    case FLAG:
+        if (row->at == offsetof(struct options, rate))
+            *(unsigned *)at = 0;
+        else
+            *(bool *)at = true;
+        return 0;
+    }
+    return -1;
+}
+
+static const struct option_row *find_row(const char *name, size_t n)
+{
+    for (size_t i = 0; i < ARRAY_LEN(ROWS); i++)
+        if (strlen(ROWS[i].name) == n && memcmp(ROWS[i].name, name, n) == 0)
+            return &ROWS[i];
+    return NULL;
+}
+
+static int one_of(const char *name, const char *value, const char *a, const char *b, const char *rest)
+{
+    if (strcmp(value, a) == 0 || strcmp(value, b) == 0)
+        return 0;
+    for (const char *p = rest; *p; p += strlen(p) + 1)
+        if (strcmp(value, p) == 0)
+            return 0;
+    fprintf(stderr, "crier-bench: --%s cannot be '%s'\n", name, value);
+    return -1;
+}
+
+static int check(const struct options *o)
+{
+    if (one_of("protocol", o->protocol, "crier", "plain", "") || one_of("mode", o->mode, "send", "joined", "") ||
+        one_of("body", o->body, "auto", "raw", "envelope\0live\0api\0"))
+        return -1;
+    if (o->tls && one_of("tls", o->tls, "1.2", "1.3", ""))
+        return -1;
+    if (o->subs == 0 || o->procs == 0 || o->procs > 256 || o->subs < o->procs) {
+        fprintf(stderr, "crier-bench: at least one subscriber a process, and at most 256 processes\n");
+        return -1;
+    }
+    if (o->size < 48 || o->size > 65536 || o->window == 0 || o->flight == 0) {
+        fprintf(stderr, "crier-bench: --size is 48 to 65536; --window and --flight at least 1\n");
+        return -1;
+    }
+    return 0;
+}
+
+int options_parse(struct options *o, int argc, char **argv)
+{
+    memset(o, 0, sizeof *o);
+    for (size_t i = 0; i < ARRAY_LEN(ROWS); i++)
+        if (ROWS[i].initial && set_row(o, &ROWS[i], ROWS[i].initial))
+            return -1;
+    for (int i = 0; i < argc; i++) {
+        if (strncmp(argv[i], "--", 2) != 0) {
+            fprintf(stderr, "crier-bench: unexpected '%s'\n", argv[i]);
+            return -1;
+        }
+        const char *name = argv[i] + 2, *eq = strchr(name, '=');
+        const struct option_row *row = find_row(name, eq ? (size_t)(eq - name) : strlen(name));
+        if (!row || (row->kind == FLAG && eq)) {
+            fprintf(stderr, "crier-bench: unknown option '%s'\n", argv[i]);
+            return -1;
+        }
+        const char *value = row->kind == FLAG ? "" : eq ? eq + 1 : ++i < argc ? argv[i] : NULL;
+        if (!value) {
+            fprintf(stderr, "crier-bench: --%s wants a value\n", row->name);
+            return -1;
+        }
+        if (set_row(o, row, value))
+            return -1;
+    }
+    return check(o);
+}
+
+void options_help(void)
+{
+    printf("options (not all mean something to each subcommand):\n");
+    for (size_t i = 0; i < ARRAY_LEN(ROWS); i++) {
+        const struct option_row *r = &ROWS[i];
+        printf("  --%-12s %s", r->name, r->help);
+        if (r->initial && r->initial[0])
+            printf(" [%s]", r->initial);
+        printf("\n");
+    }
+}

@@ -1,0 +1,42 @@
+/*
+ * options.h - the command line of crier-bench. One table gives the parser, the help text and the defaults.
+ */
+#ifndef BENCH_OPTIONS_H
+#define BENCH_OPTIONS_H
+
+#include "core/base.h"
+
+struct options {
+    const char *url;         /* where subscribers connect; "{}" stands for the user's name */
+    const char *publish;     /* where the publisher sends: redis://, http://; "{}" stands for the target */
+    const char *channel;     /* Redis channel; "{}" stands for the target */
+    const char *room;        /* subscribed to after the welcome; NULL: none */
+    const char *user_prefix; /* users are called PREFIX0, PREFIX1, ... */
+    const char *protocol;    /* crier | plain */
+    const char *body;        /* auto | raw | envelope | live | api */
+    const char *mode;        /* floor: send | joined */
+    const char *server_pid;  /* comma-separated */
+    const char *other_pid;   /* comma-separated: a helper of the server, reported beside it (Redis) */
+    const char *label;
+    const char *tls; /* 1.2 | 1.3 | NULL: whatever is negotiated */
+    unsigned subs;   /* connections, all processes together */
+    unsigned procs;
+    unsigned size;     /* bytes of a payload */
+    unsigned window;   /* messages not yet received by the slowest process */
+    unsigned rate;     /* messages a second; 0: saturate */
+    unsigned sample;   /* latency of every n-th message of a connection; 0: choose */
+    unsigned flight;   /* handshakes under way at once, all processes together */
+    unsigned round;    /* repeated in the result, for scripts that run several */
+    unsigned deadline; /* seconds for all to be connected */
+    double secs, warm;
+    bool human;
+    bool resume;  /* TLS: resume one session */
+    bool unicast; /* floor: each message to one subscriber in turn */
+};
+
+/* Fills `o` with defaults, then from argv (behind the subcommand). 0, or -1 after a sentence on standard error. Strings
+ * borrow from argv. */
+int options_parse(struct options *o, int argc, char **argv) MUST_CHECK;
+void options_help(void);
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * procfs.h - CPU time and memory of other processes, from /proc.
+ */
+#ifndef BENCH_PROCFS_H
+#define BENCH_PROCFS_H
+
+#include "core/base.h"
+
+#define PIDS_MAX    64
+#define THREADS_MAX 256
+
+struct pids {
+    unsigned n;
+    int pid[PIDS_MAX];
+};
+
+struct cpu_thread {
+    int pid, tid;
+    char name[20];
+    uint64_t ns;
+};
+
+struct cpu_sample {
+    uint64_t at_ns;           /* CLOCK_MONOTONIC */
+    uint64_t total_ns;        /* CPU of all processes */
+    uint64_t user_ns, sys_ns; /* at the resolution of the kernel's tick */
+    unsigned nthreads;
+    struct cpu_thread threads[THREADS_MAX];
+};
+
+struct mem_sample {
+    uint64_t rss, pss; /* bytes */
+};
+
+/* "12,34"; NULL gives none. 0, or -1 after a sentence on standard error. */
+int pids_parse(struct pids *p, const char *text) MUST_CHECK;
+/* -1 after a sentence on standard error: a process is gone. */
+int cpu_read(const struct pids *p, struct cpu_sample *out) MUST_CHECK;
+int mem_read(const struct pids *p, struct mem_sample *out) MUST_CHECK;
+/* CPU of thread i of `after` since `before`. */
+uint64_t cpu_thread_since(const struct cpu_sample *before, const struct cpu_sample *after, unsigned i);
+
+#endif

@@ -1,0 +1,149 @@
+/*
+ * source.c - the publisher. Saturating means: as fast as it goes while at most `window` messages are on their way to
+ * the slowest client process (for unicast: to all users together); the board's counters tell, so nothing is ever asked
+ * of the measured server. At a rate, message k leaves k/rate seconds after the start and is stamped with that moment,
+ * so a delay of the publisher counts as delay.
+ */
+#include "source.h"
+
+#include "stamp.h"
+#include "wire.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#define BURST       64u
+#define FULL_NS     100000u    /* how long to wait when the window is full */
+#define STALL_NS    500000000u /* after this long without progress a burst goes out anyway */
+#define UNANSWERED  256u
+#define HTTP_WINDOW 32u
+
+struct source {
+    const struct options *o;
+    struct board *board;
+    struct stamp stamp;
+    struct wire wire;
+    char *payload;
+    uint64_t published;
+    bool unicast;
+};
+
+static uint64_t now_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static void sleep_until(uint64_t ns)
+{
+    struct timespec ts = {.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
+    (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL);
+}
+
+static int add_one(struct source *s, uint64_t stamp_ns)
+{
+    char user[64];
+    uint64_t k = s->published++;
+    if (!s->unicast) {
+        stamp_write(&s->stamp, s->payload, s->o->size, k, stamp_ns);
+        return wire_add(&s->wire, s->o->room ? s->o->room : "", FEED_ALL, s->payload, s->o->size);
+    }
+    uint32_t index = (uint32_t)(k % s->o->subs);
+    snprintf(user, sizeof user, "%s%u", s->o->user_prefix, index);
+    stamp_write(&s->stamp, s->payload, s->o->size, k / s->o->subs, stamp_ns);
+    return wire_add(&s->wire, user, index, s->payload, s->o->size);
+}
+
+static int send_out(struct source *s)
+{
+    atomic_store_explicit(&s->board->published, s->published, memory_order_relaxed);
+    return wire_flush(&s->wire, s->wire.url.scheme == URL_HTTP ? HTTP_WINDOW : UNANSWERED);
+}
+
+/* Messages that were received, or are known to be lost, by the slowest. */
+static uint64_t received(struct source *s)
+{
+    if (!s->unicast)
+        return board_slowest(s->board);
+    struct tally t = board_tally(s->board);
+    return t.deliveries + t.lost;
+}
+
+static int saturate(struct source *s)
+{
+    uint64_t seen = 0, since = now_ns();
+    while (board_phase(s->board) < PHASE_DRAIN) {
+        uint64_t got = received(s), now = now_ns();
+        uint64_t away = s->published > got ? s->published - got : 0;
+        uint64_t room = away < s->o->window ? s->o->window - away : 0;
+        if (got != seen) {
+            seen = got;
+            since = now;
+        }
+        if (room == 0 && now - since > STALL_NS) {
+            board_add(&s->board->stalls, 1);
+            since = now;
+            room = BURST;
+        }
+        if (room == 0) {
+            sleep_until(now + FULL_NS);
+            continue;
+        }
+        for (uint64_t n = room < BURST ? room : BURST; n > 0; n--)
+            if (add_one(s, now_ns()) < 0)
+                return -1;
+        if (send_out(s) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int pace(struct source *s)
+{
+    uint64_t start = now_ns(), step = 1000000000u / s->o->rate;
+    while (board_phase(s->board) < PHASE_DRAIN) {
+        uint64_t now = now_ns(), due = start + s->published * step;
+        if (now < due) {
+            sleep_until(due);
+            continue;
+        }
+        for (unsigned n = 0; n < BURST && due <= now; n++, due += step)
+            if (add_one(s, due) < 0)
+                return -1;
+        if (send_out(s) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int publish_all(struct source *s)
+{
+    (void)prctl(PR_SET_TIMERSLACK, 1000);
+    while (board_phase(s->board) < PHASE_WARM)
+        sleep_until(now_ns() + 1000000);
+    if ((s->o->rate ? pace(s) : saturate(s)) < 0 || wire_flush(&s->wire, 0) < 0)
+        return -1;
+    if (s->wire.unheard) {
+        fprintf(stderr, "crier-bench: %llu of %llu messages were published to a channel nobody was subscribed to\n",
+                (unsigned long long)s->wire.unheard, (unsigned long long)s->published);
+        return -1;
+    }
+    atomic_store_explicit(&s->board->publish_done, 1, memory_order_release);
+    return 0;
+}
+
+int source_run(const struct options *o, struct board *b, unsigned run, bool unicast)
+{
+    struct source s = {.o = o, .board = b, .unicast = unicast, .wire = {.fd = -1}};
+    stamp_init(&s.stamp, run);
+    s.payload = malloc(o->size);
+    int r = s.payload ? wire_open(&s.wire, o, unicast) : -1;
+    if (r == 0)
+        r = publish_all(&s);
+    wire_close(&s.wire);
+    free(s.payload);
+    return r == 0 ? 0 : 1;
+}

@@ -1,0 +1,285 @@
+/*
+ * table.c - reads result lines (flat JSON this program wrote) and prints them for people: per scenario the ratios
+ * first, each formed within one round and then the median taken, because the machine's speed moves between rounds and
+ * the ratio does not; then the medians themselves. Columns and ratios are tables below: a new measurement is a new line
+ * there.
+ */
+#include "table.h"
+
+#include "core/base.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ROWS_MAX   1024
+#define FIELDS     8
+#define LINE_BYTES 32768
+
+struct column {
+    const char *key, *title;
+    double scale;
+    int decimals;
+};
+
+struct kind {
+    const char *bench;
+    const char *ratio_key;
+    struct column columns[FIELDS];
+};
+
+static const struct kind KINDS[] = {
+    {"fanout",
+     "cpu_us_per_delivery",
+     {{"cpu_us_per_delivery", "CPU-us a delivery", 1, 3},
+      {"deliveries_per_s", "deliveries/s", 1, 0},
+      {"server_cores", "server cores", 1, 2},
+      {"p50_us", "p50 ms", 1e-3, 2},
+      {"p99_us", "p99 ms", 1e-3, 2},
+      {"lost", "lost", 1, 0},
+      {"duplicates", "twice", 1, 0}}},
+    {"unicast",
+     "cpu_us_per_delivery",
+     {{"cpu_us_per_delivery", "CPU-us a delivery", 1, 2},
+      {"deliveries_per_s", "deliveries/s", 1, 0},
+      {"other_cpu_us_per_message", "Redis CPU-us a message", 1, 2},
+      {"p50_us", "p50 ms", 1e-3, 2},
+      {"p99_us", "p99 ms", 1e-3, 2},
+      {"lost", "lost", 1, 0},
+      {"duplicates", "twice", 1, 0}}},
+    {"idle",
+     "pss_per_conn",
+     {{"pss_per_conn", "KiB a connection", 1.0 / 1024, 2}, {"server_cores", "% of a core idle", 100, 2}}},
+    {"connect",
+     "cpu_us_per_connect",
+     {{"cpu_us_per_connect", "CPU-us a connect", 1, 1}, {"connects_per_s", "connects/s", 1, 0}}},
+};
+
+static const struct {
+    const char *over, *under;
+} RATIOS[] = {
+    {"crier", "floor joined"}, {"crier", "floor send"},    {"nchan", "crier"},
+    {"crier TLS", "crier"},    {"nchan TLS", "crier TLS"},
+};
+
+struct row {
+    const struct kind *kind;
+    char label[40];
+    unsigned subs, rate, round;
+    double ratio_value;
+    double field[FIELDS];
+    bool printed;
+};
+
+struct table {
+    struct row *rows;
+    unsigned n;
+    bool markdown;
+};
+
+/* ---- reading ---- */
+
+static const char *value_of(const char *line, const char *key)
+{
+    char quoted[64];
+    snprintf(quoted, sizeof quoted, "\"%s\":", key);
+    const char *p = strstr(line, quoted);
+    return p ? p + strlen(quoted) : NULL;
+}
+
+static double number_of(const char *line, const char *key)
+{
+    const char *p = value_of(line, key);
+    return p ? strtod(p, NULL) : NAN;
+}
+
+static void text_of(const char *line, const char *key, char *out, size_t n)
+{
+    const char *p = value_of(line, key);
+    size_t len = p && *p == '"' ? strcspn(p + 1, "\"") : 0;
+    snprintf(out, n, "%.*s", (int)len, len ? p + 1 : "");
+}
+
+static void read_row(struct table *t, const char *line)
+{
+    char bench[24];
+    struct row *r = &t->rows[t->n];
+    *r = (struct row){0};
+    text_of(line, "bench", bench, sizeof bench);
+    for (size_t i = 0; i < ARRAY_LEN(KINDS); i++)
+        if (strcmp(bench, KINDS[i].bench) == 0)
+            r->kind = &KINDS[i];
+    if (!r->kind)
+        return;
+    text_of(line, "label", r->label, sizeof r->label);
+    double rate = number_of(line, "rate");
+    r->subs = (unsigned)number_of(line, "subs");
+    r->round = (unsigned)number_of(line, "round");
+    r->rate = isnan(rate) ? 0 : (unsigned)rate;
+    r->ratio_value = number_of(line, r->kind->ratio_key);
+    for (size_t i = 0; i < FIELDS && r->kind->columns[i].key; i++)
+        r->field[i] = number_of(line, r->kind->columns[i].key) * r->kind->columns[i].scale;
+    t->n++;
+}
+
+static int read_file(struct table *t, const char *path)
+{
+    FILE *f = fopen(path, "re");
+    char *line = malloc(LINE_BYTES);
+    if (!f || !line) {
+        perror(path);
+        free(line);
+        if (f)
+            (void)fclose(f);
+        return -1;
+    }
+    while (t->n < ROWS_MAX && fgets(line, LINE_BYTES, f))
+        read_row(t, line);
+    free(line);
+    (void)fclose(f);
+    return 0;
+}
+
+/* ---- arithmetic ---- */
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double median(double *v, unsigned n)
+{
+    if (n == 0)
+        return NAN;
+    qsort(v, n, sizeof *v, compare);
+    return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
+}
+
+static bool same_scenario(const struct row *a, const struct row *b)
+{
+    return a->kind == b->kind && a->subs == b->subs && a->rate == b->rate;
+}
+
+static double median_field(const struct table *t, const struct row *like, size_t field, unsigned *rounds)
+{
+    double v[ROWS_MAX];
+    unsigned n = 0;
+    for (unsigned i = 0; i < t->n; i++)
+        if (same_scenario(&t->rows[i], like) && strcmp(t->rows[i].label, like->label) == 0 &&
+            !isnan(t->rows[i].field[field]))
+            v[n++] = t->rows[i].field[field];
+    *rounds = n;
+    return median(v, n);
+}
+
+static double median_ratio(const struct table *t, const struct row *like, const char *over, const char *under)
+{
+    double v[ROWS_MAX];
+    unsigned n = 0;
+    for (unsigned i = 0; i < t->n; i++)
+        for (unsigned k = 0; k < t->n; k++) {
+            const struct row *a = &t->rows[i], *b = &t->rows[k];
+            if (n < ROWS_MAX && same_scenario(a, like) && same_scenario(b, like) && a->round == b->round &&
+                strcmp(a->label, over) == 0 && strcmp(b->label, under) == 0 && b->ratio_value > 0)
+                v[n++] = a->ratio_value / b->ratio_value;
+        }
+    return median(v, n);
+}
+
+/* ---- printing ---- */
+
+static void print_title(const struct table *t, const struct row *like, unsigned rounds)
+{
+    printf("%s%s: %u %s", t->markdown ? "\n### " : "\n", like->kind->bench, like->subs,
+           like->kind->columns[0].title[0] == 'K' ? "connections" : "subscribers");
+    if (like->rate)
+        printf(", %u messages/s", like->rate);
+    else if (strcmp(like->kind->bench, "fanout") == 0 || strcmp(like->kind->bench, "unicast") == 0)
+        printf(", saturated");
+    printf(", median of %u round%s\n\n", rounds, rounds == 1 ? "" : "s");
+}
+
+static void print_ratios(const struct table *t, const struct row *like)
+{
+    bool any = false;
+    for (size_t i = 0; i < ARRAY_LEN(RATIOS); i++) {
+        double v = median_ratio(t, like, RATIOS[i].over, RATIOS[i].under);
+        if (isnan(v))
+            continue;
+        printf("%s%s : %s = %.2f\n", t->markdown ? "- " : "  ", RATIOS[i].over, RATIOS[i].under, v);
+        any = true;
+    }
+    if (any)
+        printf("\n");
+}
+
+static void print_header(const struct table *t, const struct kind *k)
+{
+    printf(t->markdown ? "| |" : "  %-14s", "");
+    for (size_t i = 0; i < FIELDS && k->columns[i].key; i++)
+        printf(t->markdown ? " %s |" : "  %22s", k->columns[i].title);
+    printf("\n");
+    if (!t->markdown)
+        return;
+    printf("|---|");
+    for (size_t i = 0; i < FIELDS && k->columns[i].key; i++)
+        printf("---:|");
+    printf("\n");
+}
+
+static void print_value(const struct table *t, double v, int decimals)
+{
+    char text[40];
+    if (isnan(v))
+        snprintf(text, sizeof text, "-");
+    else
+        snprintf(text, sizeof text, "%.*f", decimals, v);
+    printf(t->markdown ? " %s |" : "  %22s", text);
+}
+
+static void print_rows(struct table *t, const struct row *like)
+{
+    for (unsigned i = 0; i < t->n; i++) {
+        struct row *r = &t->rows[i];
+        if (r->printed || !same_scenario(r, like))
+            continue;
+        printf(t->markdown ? "| %s |" : "  %-14s", r->label);
+        for (size_t c = 0; c < FIELDS && r->kind->columns[c].key; c++) {
+            unsigned rounds = 0;
+            print_value(t, median_field(t, r, c, &rounds), r->kind->columns[c].decimals);
+        }
+        printf("\n");
+        for (unsigned k = i; k < t->n; k++)
+            if (same_scenario(&t->rows[k], like) && strcmp(t->rows[k].label, r->label) == 0)
+                t->rows[k].printed = true;
+    }
+}
+
+static void print_scenario(struct table *t, const struct row *like)
+{
+    unsigned rounds = 0;
+    (void)median_field(t, like, 0, &rounds);
+    print_title(t, like, rounds);
+    print_ratios(t, like);
+    print_header(t, like->kind);
+    print_rows(t, like);
+}
+
+int table_main(int argc, char **argv)
+{
+    struct table t = {.markdown = argc == 2 && strcmp(argv[0], "--markdown") == 0};
+    if (argc != 1 + (int)t.markdown) {
+        fprintf(stderr, "crier-bench: table [--markdown] FILE\n");
+        return 2;
+    }
+    t.rows = calloc(ROWS_MAX + 1, sizeof *t.rows);
+    int status = t.rows ? read_file(&t, argv[argc - 1]) : -1;
+    for (unsigned i = 0; status == 0 && i < t.n; i++)
+        if (!t.rows[i].printed)
+            print_scenario(&t, &t.rows[i]);
+    if (status == 0 && t.n == 0)
+        fprintf(stderr, "crier-bench: no results in %s\n", argv[argc - 1]);
+    free(t.rows);
+    return status == 0 && t.n > 0 ? 0 : 1;
+}
