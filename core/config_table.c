@@ -92,19 +92,23 @@ static const char *wrong_listener(const char *v)
                               : "is not ADDR:PORT or ADDR:PORT,public, such as 0.0.0.0:8080, [::1]:8443 or localhost:0";
 }
 
+/* host[:port][/db] */
+static bool redis_place_good(const char *place)
+{
+    size_t n = strcspn(place, "/");
+    struct span host = span_of(place, n);
+    const char *db = place[n] ? place + n + 1 : "";
+    bool bare = !memchr(place, ':', n) && n > 0 && all_of(host, ".-"); /* the port may be left out */
+    return (bare || host_of(host).n) && strlen(db) < 6 && strspn(db, "0123456789") == strlen(db);
+}
+
 static const char *wrong_redis(const char *v)
 {
-    static const char form[] = "is not redis://[user:pass@]host:port[/db], such as redis://127.0.0.1:6379";
-    static const char scheme[] = "redis://";
-    if (strncmp(v, scheme, sizeof(scheme) - 1) != 0)
-        return form;
-    const char *rest = v + sizeof(scheme) - 1, *at = strrchr(rest, '@');
-    const char *place = at ? at + 1 : rest, *slash = strchr(place, '/');
-    if (!host_of(span_of(place, slash ? (size_t)(slash - place) : strlen(place))).n)
-        return form;
-    for (const char *p = slash ? slash + 1 : ""; *p; p++)
-        if (*p < '0' || *p > '9' || p - slash > 5)
-            return form;
+    bool tcp = strncmp(v, "redis://", 8) == 0, local = strncmp(v, "unix://", 7) == 0;
+    const char *rest = v + (tcp ? 8 : 7), *at = tcp || local ? strrchr(rest, '@') : NULL;
+    const char *place = at ? at + 1 : rest;
+    if (!(tcp && redis_place_good(place)) && !(local && *place == '/' && place[1]))
+        return "is not redis://[user:pass@]host[:port][/db], such as redis://127.0.0.1:6379, or unix:///path/of/socket";
     if (at && strstr(rest, SHOWN_AS "@"))
         return "is what --dump-config shows in place of a secret; write the password itself";
     return NULL;
@@ -178,8 +182,7 @@ static void hide_redis(const char *v, char *out, size_t outlen)
     }
     rest += 3;
     const char *colon = memchr(rest, ':', (size_t)(at - rest));
-    int user = colon ? (int)(colon - rest) : 0;
-    (void)snprintf(out, outlen, "redis://%.*s:" SHOWN_AS "%s", user, rest, at);
+    (void)snprintf(out, outlen, "%.*s:" SHOWN_AS "%s", (int)((colon ? colon : rest) - v), v, at);
 }
 
 static void hide_jwt_key(const char *v, char *out, size_t outlen)
@@ -219,7 +222,8 @@ const struct option config_options[] = {
      "Its private key, PEM.", wrong_path, NULL, NULL},
 
     {"redis", OPT_STRING, AT(redis), 0, 0, NULL, "URL",
-     "redis://[user:pass@]host:port[/db]: the store and the backplane of a cluster. Without it: embedded, one node.",
+     "redis://[user:pass@]host[:port][/db] or unix:///SOCKET: the store and the backplane of a cluster. Without it: "
+     "embedded, one node.",
      wrong_redis, hide_redis, "Store"},
     {"prefix", OPT_STRING, AT(prefix), 0, 0, "crier:", "TEXT",
      "Start of all Redis keys and channels. Two clusters on one Redis need two.", wrong_prefix, NULL, NULL},
