@@ -7,6 +7,7 @@
 #define NET_HTTP_H
 
 #include "net/conn.h"
+#include "proto/codec.h"
 #include "proto/http_head.h"
 
 extern const struct conn_proto http_proto;
@@ -24,10 +25,17 @@ struct http_request {
  * `headers`: further complete lines "Name: value\r\n", or NULL. HEAD gets no body, Content-Length and Date are added.
  */
 void http_answer(struct conn *c, unsigned status, const char *type, struct span body, const char *headers);
-/* {"error":{"code":code,"message":message}}; retry_after in seconds, 0: none. */
+/* {"error":{"code":code,"message":message}} in the request's own format; retry_after in seconds, 0: none. */
 void http_fail(struct conn *c, unsigned status, const char *code, const char *message, unsigned retry_after);
 /* The same, and the connection is closed after it (the input cannot be trusted any further). */
 void http_fail_close(struct conn *c, unsigned status, const char *code, const char *message);
+/* A refusal with further header lines of its own (WWW-Authenticate, Allow), as in http_answer. */
+void http_fail_with(struct conn *c, unsigned status, const char *code, const char *message, const char *headers);
+/* The request will be answered when an op submitted for this connection is back: input waits until then. `done` is
+ * given `arg` and takes the op. arg came from malloc: freed by done, or with free() when the connection goes first. */
+void http_wait(struct conn *c, void (*done)(struct conn *c, void *arg, struct op *op), void *arg);
+/* What the body of a request is in, and so its answer: msgpack by Content-Type, else JSON. */
+enum codec http_format(const struct http_head *h);
 /* The handler has taken the connection over (WebSocket): http lets go of its state, proto is the handler's to set. */
 void http_release(struct conn *c);
 

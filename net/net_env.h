@@ -19,6 +19,7 @@ struct ssl_ctx_st;
 struct net_asset {
     const char *path; /* "/console/", "/console/console.js" */
     const char *type; /* Content-Type */
+    const char *etag; /* with its double quotes; NULL: none */
     const unsigned char *bytes;
     size_t len;
 };
