@@ -13,6 +13,7 @@
 #include "proto/ws_frame.h"
 
 #include "core/hash.h"
+#include "proto/base64.h"
 #include "proto/utf8.h"
 
 #define LENGTH_16 126 /* values of the 7-bit length that announce a longer one */
@@ -167,22 +168,6 @@ void ws_mask(uint8_t *p, size_t n, const uint8_t mask[4], uint64_t offset)
     }
 }
 
-static void base64_digest(const uint8_t digest[20], char out[29])
-{
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    char *o = out;
-
-    for (unsigned i = 0; i < 20; i += 3) {
-        uint32_t group = (uint32_t)digest[i] << 16 | (uint32_t)digest[i + 1] << 8 | (i + 2 < 20 ? digest[i + 2] : 0);
-        *o++ = alphabet[group >> 18];
-        *o++ = alphabet[group >> 12 & 63];
-        *o++ = alphabet[group >> 6 & 63];
-        *o++ = alphabet[group & 63];
-    }
-    out[27] = '='; /* 20 bytes leave the last group one short */
-    out[28] = '\0';
-}
-
 #define KEY_CHARS 24
 
 void ws_accept_key(struct span key, char out[29])
@@ -198,7 +183,8 @@ void ws_accept_key(struct span key, char out[29])
     memcpy(text, key.p, KEY_CHARS);
     memcpy(text + KEY_CHARS, guid, sizeof(guid) - 1);
     sha1(span_of(text, sizeof(text)), digest);
-    base64_digest(digest, out);
+    base64_encode(span_of(digest, sizeof(digest)), out);
+    out[28] = '\0';
 }
 
 static bool is_base64(uint8_t c)
