@@ -72,7 +72,7 @@ bool json_uint(const struct json_value *v, uint64_t *u) MUST_CHECK;
 bool json_write_string(struct buf *out, struct span s) MUST_CHECK;
 bool json_write_uint(struct buf *out, uint64_t u) MUST_CHECK;
 bool json_write_int(struct buf *out, int64_t i) MUST_CHECK;
-/* The shortest form that reads back as the same double; infinities and NaN become null. */
+/* 15 to 17 digits, the first that read back as the same double; infinities and NaN become null. */
 bool json_write_double(struct buf *out, double d) MUST_CHECK;
 
 #endif
