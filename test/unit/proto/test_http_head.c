@@ -221,6 +221,8 @@ static void knows_upgrades_and_expectations(void **state)
     assert_true(h.upgrade_websocket);
     parsed(&h, GET "Host: h\r\nUpgrade: h2c, \"x, websocket, y\"\r\nConnection: upgrade\r\n\r\n");
     assert_false(h.upgrade_websocket);
+    parsed(&h, GET "Host: h\r\nUpgrade: \"x\\\", websocket\"\r\nConnection: upgrade\r\n\r\n");
+    assert_false(h.upgrade_websocket);
     parsed(&h, OLD "Host: h\r\nUpgrade: websocket\r\nConnection: upgrade\r\nExpect: 100-continue\r\n\r\n");
     assert_false(h.upgrade_websocket || h.expect_continue);
     parsed(&h, POST "Expect: 100-Continue\r\nContent-Length: 2\r\n\r\n");
@@ -522,6 +524,21 @@ static void bounds_heads(void **state)
     assert_int_equal(parse_at_every_prefix(span_str("\r\n\r\n"), 4, &h), -414);
 }
 
+/* A second call begins where the first one stopped: what it has seen is not searched again. */
+static void searches_once(void **state)
+{
+    const char *text = GET "Host: h\r\nX: y\r\n";
+    struct http_error err;
+    struct http_head h;
+    size_t scanned = 0;
+
+    (void)state;
+    for (size_t n = 1; n <= strlen(text); n++) {
+        assert_int_equal(http_head_parse(span_of(text, n), MAX_HEAD, &scanned, &h, &err), 0);
+        assert_int_equal(scanned, n);
+    }
+}
+
 /* What follows a head is not looked at, whatever it is. */
 static void leaves_the_rest_alone(void **state)
 {
@@ -628,6 +645,7 @@ int main(void)
         cmocka_unit_test(refuses_ambiguous_bodies),
         cmocka_unit_test(counts_fields),
         cmocka_unit_test(bounds_heads),
+        cmocka_unit_test(searches_once),
         cmocka_unit_test(leaves_the_rest_alone),
         cmocka_unit_test(queries),
         cmocka_unit_test(unescapes),
