@@ -18,6 +18,7 @@
 struct buf;
 struct conn;
 struct op;
+struct session;
 struct shard;
 struct ssl_st;
 
@@ -39,10 +40,17 @@ struct conn_proto {
     void (*op_done)(struct conn *c, struct op *op);
     /* The connection's timer fired (conn_timer). */
     void (*timer)(struct conn *c);
-    /* The connection is being closed: let go of everything behind c->ext. Called once. */
+    /* The connection is being closed: let go of what c->ext points to. Called once; the block c->ext itself is freed
+     * with the connection at the end of the turn, since it may be on the stack. */
     void (*gone)(struct conn *c);
     /* The broker stops: say goodbye and finish. */
     void (*drain)(struct conn *c);
+    /* The connection has arrived on this shard (conn_move); NULL for protos that never move. */
+    void (*adopted)(struct conn *c);
+    /* The output queue was over its soft limit or held bytes back and is empty now; NULL: nobody cares. */
+    void (*drained)(struct conn *c);
+    /* The session on it, or NULL; a NULL function: never has one. */
+    struct session *(*session)(struct conn *c);
 };
 
 struct conn {
@@ -55,25 +63,36 @@ struct conn {
     struct event *wr; /* only while a write is left over */
     struct timer timer;
     struct outq out;
-    struct buf *in; /* bytes not used up yet; NULL: none */
-    struct conn *next_dirty, *next_grave;
-    uint32_t last_rx_ms, last_tx_ms, write_since_ms; /* low 32 bits of the shard's clock */
+    struct buf *in;                                /* bytes not used up yet; NULL: none */
+    struct conn *next_dirty, *next_resumed, *next; /* next: graveyard, moves */
+    uint32_t last_rx_ms;                           /* low 32 bits of the shard's clock */
     enum conn_state state : 8;
     enum close_reason reason : 8;
-    bool dirty : 1, paused : 1, want_write : 1, tls_listener : 1, public : 1, tls_done : 1, eof : 1, shut : 1;
+    bool dirty : 1, paused : 1, corked : 1, want_write : 1, resuming : 1, public : 1, shut : 1;
+    uint8_t move_to;     /* CONN_MOVING: the shard it goes to */
     uint8_t peer_family; /* 4, 6 */
     uint16_t peer_port;
     uint8_t peer_addr[16];
 };
 
 /* Takes the accepted fd (nonblocking). NULL: closed already, out of memory. */
-struct conn *conn_new(struct shard *s, int fd, bool tls, bool public) MUST_CHECK;
+struct conn *conn_new(struct shard *s, int fd, bool tls, bool public);
 
 /* Copies bytes into the output queue (HTTP answers, control frames; never dropped). False: the connection is being
  * closed. */
 bool conn_write(struct conn *c, struct span bytes);
+/* Queues a message frame under the policy of its class (net/outq.h) and counts what was dropped. OUT_OVER: the caller
+ * closes it. */
+enum out_result conn_push(struct conn *c, struct frame *f, enum out_class cls) MUST_CHECK;
 /* Marks it for the flush at the end of this turn. */
 void conn_mark_dirty(struct conn *c);
+/* A corked connection collects output and writes none until it is uncorked (101 and welcome leave in one write). */
+void conn_cork(struct conn *c, bool on);
+/* Is its output queue over the soft limits (stored messages should stay in their inbox)? */
+bool conn_backlogged(const struct conn *c);
+
+/* Throws away what is queued and not yet begun (a slow client that is to be told so). */
+void conn_drop_queued(struct conn *c);
 
 /* Stops and resumes input (a request is being answered, the dispatcher is congested). Kept bytes are given again on
  * resume, from the loop, not from inside this call. */
@@ -96,9 +115,14 @@ const char *conn_peer(const struct conn *c, char *out, size_t len);
  * on the new shard proto->input is called with kept bytes, and the socket is read once without waiting. `adopted` is
  * called there first. */
 void conn_move(struct conn *c, unsigned to);
-/* The receiving half: takes a connection that arrived by MSG_MOVE. */
+/* The shard's own calls: the end of a turn, and the receiving half of a move. */
+void conn_flush(struct conn *c);
+void conn_resumed(struct conn *c);
+void conn_timer_fired(struct conn *c);
+bool conn_hand_over(struct conn *c); /* true: it has left this shard and must not be touched */
+void conn_free(struct conn *c);
 void conn_adopt(struct shard *s, struct conn *c);
-/* Milliseconds since anything came from the peer / since a write began to make no progress. */
+/* Milliseconds since anything came from the peer. */
 uint32_t conn_silent_ms(const struct conn *c);
 
 #endif

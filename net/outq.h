@@ -24,6 +24,8 @@ struct frame {
 };
 /* New frame with one reference; keeps the blob's reference it is given. NULL when memory is out (blob untouched). */
 struct frame *frame_new(struct blob *b) MUST_CHECK;
+/* New frame with one reference and its own copy of the bytes (no blob). */
+struct frame *frame_copy(struct span s) MUST_CHECK;
 void frame_unref(struct frame *f);
 
 /* What an entry is, for the policy. */
@@ -71,6 +73,8 @@ unsigned outq_peek(const struct outq *q, struct iovec *iov, unsigned max, unsign
 void outq_written(struct outq *q, size_t n, void (*done)(void *arg, const struct frame *f), void *arg);
 /* Entries at the head offered to SSL_write stay as they are until written. */
 void outq_pin(struct outq *q, unsigned entries);
+/* Lets go of everything that is not pinned. */
+void outq_drop_unpinned(struct outq *q);
 /* Gives the ring's memory back when it is empty. */
 void outq_trim(struct outq *q);
 static inline bool outq_empty(const struct outq *q)

@@ -33,7 +33,8 @@ struct shard {
     struct event_base *base;
     struct event *doorbell, *tick;
     struct wheel wheel;
-    uint64_t now_ms; /* monotonic, set at each wake-up */
+    uint64_t tick_due_ms; /* when the tick event is armed for */
+    uint64_t now_ms;      /* monotonic, set at each wake-up */
 
     struct listener *listeners;
     struct idmap conns; /* by id: all connections that are not dead */
@@ -41,17 +42,20 @@ struct shard {
     struct conn *dirty;     /* to flush at the end of the turn */
     struct conn *graveyard; /* to free at the end of the turn */
 
-    struct map users;      /* struct user (net/user.h) */
-    struct map rooms;      /* struct room (net/room.h) */
-    struct list ack_dirty; /* sessions whose cursor is to be written */
+    struct map users;       /* struct user (net/user.h) */
+    struct map rooms;       /* struct room (net/room.h) */
+    struct list busy_rooms; /* rooms with messages that this turn has brought */
+    struct list ack_dirty;  /* sessions whose cursor is to be written */
     struct timer ack_timer;
 
-    struct list unsent_ops;   /* ops for the dispatcher that found its lane full, in order */
-    struct list unsent_moves; /* connections that found their owner's lane full */
+    struct list unsent_ops; /* ops for the dispatcher that found its lane full, in order */
+    struct conn *moves;     /* connections to hand over at the end of the turn (or when their owner's lane has room) */
+    struct conn *resumed;   /* connections whose kept input is to be looked at again */
 
     bool store_ready;
     bool draining;
     bool stop;
+    bool latency_sampled; /* one latency sample a flush */
     struct log_limit log_close, log_http, log_bad;
     uint8_t *rx;      /* SHARD_RX_BYTES: input is read here first */
     uint8_t *staging; /* TLS output is gathered here */
@@ -66,13 +70,20 @@ struct listen_socket {
 /* Starts the thread; takes the sockets' fds. `in` is the shard's own inbox (borrowed). NULL with a sentence in err. */
 struct shard *shard_start(const struct net_env *env, unsigned index, struct inbox *in, struct metrics *m,
                           const struct listen_socket *socks, unsigned nsocks, char *err, size_t errlen) MUST_CHECK;
-/* Waits for the thread (STOP_NOW was posted) and frees it. */
+/* Waits for the thread to end (STOP_NOW was posted). */
 void shard_join(struct shard *s);
+/* Closes what is left, gives last acks and detaches to the dispatcher, and frees the shard. Called by main when all
+ * shards have been joined (they may have been handing connections to each other) and the dispatcher still runs. */
+void shard_free(struct shard *s);
 
 /* Binds and listens (SO_REUSEPORT) on "ADDR:PORT" for `n` shards; fills fds[n] and the address really bound in `bound`
  * ("127.0.0.1:8080", "[::1]:8080"). A plain probe bind finds a taken port first. False with a sentence in err. */
 bool listener_bind(const char *spec, unsigned n, int *fds, char *bound, size_t boundlen, char *err,
                    size_t errlen) MUST_CHECK;
+
+/* The accepting side (listener.c): starts and stops the shard's listeners. */
+bool listeners_start(struct shard *s, const struct listen_socket *socks, unsigned n) MUST_CHECK;
+void listeners_stop(struct shard *s);
 
 /* Gives an op to the dispatcher (in order; never lost; kept here while the lane is full). Fills shard, born_us. Takes
  * it. */

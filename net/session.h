@@ -1,0 +1,135 @@
+/*
+ * session.h - what a client is to the broker, whatever transport it came over: its user and device, its place in the
+ * inbox (cursor, what was sent, what is wanted), its rooms, its permissions. A transport embeds a struct session and
+ * gives it a session_io.
+ *
+ * The node rule (DELIVERY.md section 1), kept per session: a stored message with seq <= sent is old; with prev <= sent
+ * it is the next one; else, and whenever the session is slow, only `wanted` is remembered and the rest is fetched from
+ * the inbox.
+ */
+#ifndef NET_SESSION_H
+#define NET_SESSION_H
+
+#include "core/job.h"
+#include "core/list.h"
+#include "net/conn.h"
+#include "proto/codec.h"
+
+struct command;
+struct identity;
+struct op;
+struct room;
+struct session;
+struct shard;
+struct user;
+
+enum ack_mode { ACK_AUTO, ACK_EXPLICIT, ACK_SENT };
+
+/* What a transport does for its session. */
+struct session_io {
+    enum codec codec;
+    enum wire wire; /* the form messages take */
+    /* Appends one encoded object (not a message) to the output, framed. */
+    bool (*control)(struct session *s, struct span object);
+    /* Wraps an encoded message object into this wire form. New blob, or NULL. */
+    struct blob *(*wrap)(struct span object);
+    /* Ends the connection with a public close code. */
+    void (*close)(struct session *s, unsigned code, const char *reason, enum close_reason why);
+    /* Stored messages were queued and the cursor waits for evidence that they arrived (ACK_AUTO, ACK_SENT); NULL:
+     * never. */
+    void (*want_evidence)(struct session *s);
+};
+
+enum session_state { SESSION_NEW, SESSION_ATTACHING, SESSION_LIVE, SESSION_OVER };
+
+/* A request of this client that the dispatcher has: its ref is needed for the answer. */
+struct pending_ref {
+    struct pending_ref *next;
+    uint64_t serial;
+    size_t len;
+    uint8_t ref[];
+};
+
+struct membership {
+    struct room *room;
+    uint32_t index; /* in the room's member array */
+};
+
+struct session {
+    struct conn *conn;
+    const struct session_io *io;
+    struct identity *who; /* owned */
+    struct user *user;    /* NULL: anonymous */
+    struct list in_user;
+    char *device; /* owned */
+    bool named, fetching, evidence_due, warned;
+    enum session_state state : 8;
+    enum ack_mode ack_mode : 8;
+    uint8_t errors;
+
+    uint64_t acked;   /* the device's cursor */
+    uint64_t sent;    /* highest seq queued, or skipped for good */
+    uint64_t wanted;  /* highest seq known to exist */
+    uint64_t since;   /* what the client brought; UINT64_MAX: nothing */
+    uint64_t *flight; /* ring of seqs sent and not acked; NULL: none */
+    uint16_t flight_head, flight_count, flight_cap;
+    struct list ack_dirty;
+
+    struct membership *rooms;
+    uint16_t nrooms, rooms_cap;
+    uint16_t npending;
+    struct pending_ref *pending;
+    struct mutes *mutes; /* ids of own messages that must not come back */
+    uint64_t next_serial;
+};
+
+/* Begins on the owning shard; takes `who`. Attaches to the inbox (user) or says welcome at once (anonymous). */
+void session_start(struct session *s, struct conn *c, const struct session_io *io);
+/* Lets go of everything; the connection is being closed. */
+void session_end(struct session *s);
+
+/* One message object from the client. */
+void session_input(struct session *s, struct span object);
+/* An op of this session is back. Takes it. */
+void session_op_done(struct session *s, struct op *op);
+/* The client has everything up to seq. Clamped to what was sent. */
+void session_ack(struct session *s, uint64_t seq);
+/* Room in the output queue or in the window: fetch what was left to the inbox. */
+void session_pump(struct session *s);
+/* Milliseconds until the token needs attention (warning or end); 0: never. Warns and closes when it is time. */
+uint32_t session_token_check(struct session *s);
+/* The broker stops. */
+void session_goodbye(struct session *s);
+
+/* A job for this session. Stored ones follow the node rule. `cache`: frames of this job made so far on this shard. */
+struct frame_cache {
+    struct job *job;
+    struct frame *frame[WIRE_KINDS];
+    bool failed;
+};
+void frame_cache_init(struct frame_cache *fc, struct job *j);
+void frame_cache_fini(struct frame_cache *fc);
+void session_offer(struct session *s, struct frame_cache *fc);
+/* This session's wire form of the job; borrowed from the cache. NULL: it cannot be encoded (memory). */
+struct frame *session_frame(struct session *s, struct frame_cache *fc);
+/* Several live messages of one class as one frame, for a session with nothing queued. False: offer them one by one. */
+bool session_offer_block(struct session *s, struct frame *block, const struct job *first, unsigned messages);
+
+bool session_answer_error(struct session *s, struct span ref, const char *code, const char *message,
+                          unsigned retry_after);
+
+/* Shard-wide: a broadcast; acks to write; an ack op that came back; the store answers again. */
+void session_deliver_all(struct shard *sh, struct job *j);
+void session_flush_acks(struct shard *sh);
+void session_acks_back(struct shard *sh, struct op *op);
+void session_store_back(struct shard *sh);
+
+/* session_cmd.c: carries out a parsed command. */
+void session_command(struct session *s, const struct command *cmd);
+/* An answered push of session_command. Takes the op. */
+void session_push_done(struct session *s, struct op *op);
+void session_forget_pending(struct session *s);
+/* Is this an own message that must not come back (echo: false)? Asked once per message. */
+bool session_muted(struct session *s, const struct job *j);
+
+#endif

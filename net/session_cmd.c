@@ -1,0 +1,306 @@
+/*
+ * session_cmd.c - what a client may ask for, and the answers. Runs on the session's shard.
+ *
+ * `send` becomes an op for the dispatcher; its ref waits in session->pending until the op is back. At most PENDING_MAX
+ * wait, then the connection's input pauses: a client cannot have more in the broker than that. Bad messages are
+ * answered; after max_errors of them the connection is closed 4004.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/buf.h"
+#include "core/clock.h"
+#include "core/config.h"
+#include "core/hash.h"
+#include "core/msg.h"
+#include "net/auth.h"
+#include "net/push.h"
+#include "net/room.h"
+#include "net/session.h"
+#include "net/shard.h"
+#include "net/user.h"
+#include "proto/names.h"
+
+#define PENDING_MAX 64
+#define MUTES_MAX   32
+#define OBJECT_MAX  4096
+
+/* Ids of own messages that must not come back, oldest first; more than MUTES_MAX push the oldest out. */
+struct mutes {
+    unsigned count;
+    uint64_t id[MUTES_MAX];
+};
+
+static uint64_t id_hash(struct span id)
+{
+    static const uint64_t key[2] = {0x6d75746573ull, 0x65636866ull};
+    return siphash13(key, id);
+}
+
+static bool mute(struct session *s, struct span id)
+{
+    if (!s->mutes && !(s->mutes = calloc(1, sizeof *s->mutes)))
+        return false;
+    struct mutes *m = s->mutes;
+    if (m->count == MUTES_MAX)
+        memmove(m->id, m->id + 1, --m->count * sizeof m->id[0]);
+    m->id[m->count++] = id_hash(id);
+    return true;
+}
+
+bool session_muted(struct session *s, const struct job *j)
+{
+    struct mutes *m = s->mutes;
+    if (j->head.kind == TARGET_USER || !span_eq(j->head.from, span_str(s->who->user)))
+        return false;
+    uint64_t h = id_hash(j->head.id);
+    for (unsigned i = 0; i < m->count; i++) {
+        if (m->id[i] != h)
+            continue;
+        memmove(m->id + i, m->id + i + 1, (--m->count - i) * sizeof m->id[0]);
+        if (m->count == 0) {
+            free(m);
+            s->mutes = NULL;
+        }
+        return true;
+    }
+    return false;
+}
+
+static void answer_ok(struct session *s, struct span ref)
+{
+    struct buf b;
+    buf_init(&b, OBJECT_MAX);
+    if (encode_ok(s->io->codec, ref, &b))
+        (void)s->io->control(s, buf_span(&b));
+    buf_fini(&b);
+}
+
+static void fail(struct session *s, struct span ref, const char *code, const char *message)
+{
+    (void)session_answer_error(s, ref, code, message, 0);
+}
+
+/* ---- requests that wait for the dispatcher ---- */
+
+static bool remember(struct session *s, struct span ref, uint64_t serial)
+{
+    struct pending_ref *p = malloc(sizeof *p + ref.n);
+    if (!p)
+        return false;
+    *p = (struct pending_ref){.next = s->pending, .serial = serial, .len = ref.n};
+    if (ref.n)
+        memcpy(p->ref, ref.p, ref.n);
+    s->pending = p;
+    if (++s->npending >= PENDING_MAX)
+        conn_pause(s->conn);
+    return true;
+}
+
+static struct pending_ref *recall(struct session *s, uint64_t serial)
+{
+    for (struct pending_ref **at = &s->pending; *at; at = &(*at)->next) {
+        struct pending_ref *p = *at;
+        if (p->serial != serial)
+            continue;
+        *at = p->next;
+        if (s->npending-- >= PENDING_MAX)
+            conn_resume(s->conn);
+        return p;
+    }
+    return NULL;
+}
+
+void session_forget_pending(struct session *s)
+{
+    while (s->pending) {
+        struct pending_ref *p = s->pending;
+        s->pending = p->next;
+        free(p);
+    }
+    s->npending = 0;
+    free(s->mutes);
+    s->mutes = NULL;
+}
+
+static const char *status_code(enum op_status st)
+{
+    switch (st) {
+    case OP_AWAY:
+        return "unavailable";
+    case OP_FULL:
+        return "overloaded";
+    case OP_REFUSED:
+    case OP_OK:
+        break;
+    }
+    return "bad_request";
+}
+
+/* The id that the answer names: the sender's own, or the one made for it (it is in the payload only then). */
+void session_push_done(struct session *s, struct op *op)
+{
+    push_count(s->conn->shard->m, op);
+    struct pending_ref *p = recall(s, op->serial);
+    if (p && s->state != SESSION_OVER) {
+        const struct op_target *t = &op->push.targets[0];
+        struct span ref = span_of(p->ref, p->len);
+        enum op_status st = op->status == OP_OK ? t->status : op->status;
+        if (st == OP_OK) {
+            struct buf b;
+            buf_init(&b, OBJECT_MAX);
+            if (encode_ok_send(s->io->codec, ref, span_str(op->push.id), t->seq, t->online, t->duplicate, &b))
+                (void)s->io->control(s, buf_span(&b));
+            buf_fini(&b);
+        } else {
+            (void)session_answer_error(s, ref, status_code(st),
+                                       op->error[0] ? op->error : "the message was not accepted",
+                                       st == OP_REFUSED ? 0 : 1);
+        }
+    }
+    free(p);
+    op_free(op);
+}
+
+/* ---- commands ---- */
+
+static bool target_name(const struct command *cmd, char *out, size_t len)
+{
+    int n;
+    if (cmd->user.n)
+        n = snprintf(out, len, "user:%.*s", SPAN_ARG(cmd->user));
+    else if (cmd->room.n)
+        n = snprintf(out, len, "room:%.*s", SPAN_ARG(cmd->room));
+    else
+        n = snprintf(out, len, "all");
+    return n > 0 && (size_t)n < len;
+}
+
+static void do_send(struct session *s, const struct command *cmd)
+{
+    char target[160], id[PUSH_ID_BYTES];
+    if (!target_name(cmd, target, sizeof target) || !identity_may_send(s->who, span_str(target))) {
+        fail(s, cmd->ref, "forbidden", "the token does not allow to send there");
+        return;
+    }
+    struct envelope e = {.id = cmd->id, .event = cmd->event, .from = span_str(s->who->user), .ttl_s = cmd->ttl_s};
+    e.has_priority = cmd->priority != PRIO_NORMAL;
+    e.priority = cmd->priority;
+    e.format = cmd->format;
+    e.data = cmd->data;
+    if (!e.id.n)
+        e.id = push_id_new(id);
+    struct push_target t = {.kind = cmd->user.n   ? TARGET_USER
+                                    : cmd->room.n ? TARGET_ROOM
+                                                  : TARGET_ALL,
+                            .name = cmd->user.n ? cmd->user : cmd->room};
+    struct op *op = push_op_new(&e, s->io->codec, &t, 1, cmd->id);
+    uint64_t serial = ++s->next_serial;
+    if (!op || (!cmd->echo && t.kind != TARGET_USER && !mute(s, e.id)) || !remember(s, cmd->ref, serial)) {
+        op_free(op);
+        fail(s, cmd->ref, "overloaded", "out of memory; try again later");
+        return;
+    }
+    op->conn = s->conn->id;
+    op->serial = serial;
+    shard_submit(s->conn->shard, op);
+}
+
+static void do_subscribe(struct session *s, const struct command *cmd)
+{
+    if (!identity_may_room(s->who, cmd->room)) {
+        fail(s, cmd->ref, "forbidden", "the token does not allow this room");
+        return;
+    }
+    switch (room_join(s->conn->shard, s, cmd->room, cmd->ref)) {
+    case ROOM_JOINED:
+    case ROOM_ALREADY:
+        break;
+    case ROOM_TOO_MANY:
+        fail(s, cmd->ref, "too_many_rooms", "this connection is in as many rooms as the broker allows");
+        break;
+    case ROOM_NO_MEMORY:
+        (void)session_answer_error(s, cmd->ref, "overloaded", "out of memory; try again later", 1);
+        break;
+    }
+}
+
+static void do_unsubscribe(struct session *s, const struct command *cmd)
+{
+    if (room_leave(s->conn->shard, s, cmd->room))
+        answer_ok(s, cmd->ref);
+    else
+        fail(s, cmd->ref, "not_subscribed", "this connection is not in that room");
+}
+
+static void do_refresh(struct session *s, const struct command *cmd)
+{
+    struct identity *fresh = NULL;
+    char why[128] = "";
+    enum auth_result r =
+        auth_token(s->conn->shard->env->auth, cmd->token, clock_real_us() / 1000000, &fresh, why, sizeof why);
+    const char *user = s->who->user ? s->who->user : "", *now = fresh && fresh->user ? fresh->user : "";
+    if (r != AUTH_OK || strcmp(user, now) != 0) {
+        identity_free(fresh);
+        fail(s, cmd->ref, "unauthorized", r == AUTH_OK ? "the new token is another user's" : why);
+        return;
+    }
+    identity_free(s->who);
+    s->who = fresh;
+    s->warned = false;
+    conn_timer(s->conn, 1); /* new deadlines */
+    answer_ok(s, cmd->ref);
+}
+
+void session_command(struct session *s, const struct command *cmd)
+{
+    switch (cmd->type) {
+    case CMD_ACK:
+        session_ack(s, cmd->seq);
+        if (cmd->ref.n)
+            answer_ok(s, cmd->ref);
+        break;
+    case CMD_SUBSCRIBE:
+        do_subscribe(s, cmd);
+        break;
+    case CMD_UNSUBSCRIBE:
+        do_unsubscribe(s, cmd);
+        break;
+    case CMD_SEND:
+        do_send(s, cmd);
+        break;
+    case CMD_REFRESH:
+        do_refresh(s, cmd);
+        break;
+    case CMD_PONG:
+        break;
+    case CMD_PRESENCE:
+    case CMD_HISTORY:
+        fail(s, cmd->ref, "not_available", "no room on this broker keeps history or presence");
+        break;
+    }
+}
+
+static void bad_message(struct session *s, const struct command_error *err)
+{
+    struct shard *sh = s->conn->shard;
+    metric_add(sh->m, M_BAD_MESSAGES, 1);
+    log_limited(&sh->log_bad, 5, LOG_WARN, "client", "conn=%llu bad message: %s: %s", (unsigned long long)s->conn->id,
+                err->code, err->message);
+    if (session_answer_error(s, err->ref, err->code, err->message, 0) && ++s->errors >= sh->cfg->max_errors)
+        s->io->close(s, 4004, "too many bad messages", CLOSE_PROTOCOL);
+}
+
+void session_input(struct session *s, struct span object)
+{
+    struct command cmd;
+    struct command_error err = {0};
+    struct buf scratch;
+    buf_init(&scratch, object.n + 64);
+    metric_add(s->conn->shard->m, M_CLIENT_MSGS_IN, 1);
+    if (command_parse(s->io->codec, object, s->conn->shard->cfg->max_payload, &scratch, &cmd, &err) == 0)
+        session_command(s, &cmd);
+    else
+        bad_message(s, &err);
+    buf_fini(&scratch);
+}

@@ -1,0 +1,429 @@
+/*
+ * shard.c - one I/O thread and its loop.
+ *
+ * A turn: libevent calls what is ready (input, timers, the inbox by bounded batches), which marks connections dirty or
+ * dead; then, in this order, kept input that may go on is looked at again, dirty connections are flushed once each,
+ * moving ones are handed to their owner, ops that found the dispatcher's lane full are retried, and the dead are freed.
+ * Nothing else frees a connection, so pointers live until the end of the turn.
+ *
+ * The wheel's tick event is armed only for the next timer that is due: an idle shard without connections does not wake
+ * up.
+ */
+#include "net/shard.h"
+
+#include <event2/thread.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "core/config.h"
+#include "core/hash.h"
+#include "core/inbox.h"
+#include "core/job.h"
+#include "core/msg.h"
+#include "core/owner.h"
+#include "net/conn.h"
+#include "net/room.h"
+#include "net/session.h"
+#include "net/user.h"
+
+#define INBOX_BATCH 512
+
+struct shard_thread {
+    struct shard shard; /* first: the public struct is the start of this one */
+    pthread_t thread;
+    char name[16];
+    bool told_stopped;
+};
+
+unsigned shard_owner(const struct shard *s, struct span user)
+{
+    return (unsigned)(siphash13(s->env->owner_key, user) % s->env->nshards);
+}
+
+/* ---- ops to the dispatcher ---- */
+
+static bool give(struct shard *s, struct op *op)
+{
+    return inbox_push(s->env->dispatcher, s->index, (struct item){.kind = MSG_OP, .ptr = op});
+}
+
+void shard_submit(struct shard *s, struct op *op)
+{
+    op->shard = s->index;
+    op->born_us = clock_mono_us();
+    if (shard_congested(s) || !give(s, op)) {
+        metric_add(s->m, M_LANE_FULL, 1);
+        list_push(&s->unsent_ops, &op->link);
+    }
+}
+
+static void retry_ops(struct shard *s)
+{
+    while (shard_congested(s)) {
+        struct op *op = CONTAINER_OF(s->unsent_ops.next, struct op, link);
+        list_unlink(&op->link);
+        if (give(s, op))
+            continue;
+        op->link.next = s->unsent_ops.next; /* back to the front */
+        op->link.prev = &s->unsent_ops;
+        s->unsent_ops.next->prev = &op->link;
+        s->unsent_ops.next = &op->link;
+        return;
+    }
+}
+
+/* ---- what comes in by the inbox ---- */
+
+static void op_back(struct shard *s, struct op *op)
+{
+    switch (op->kind) {
+    case OP_ACK:
+        session_acks_back(s, op);
+        return;
+    case OP_INTEREST:
+        room_interest_back(s, op);
+        return;
+    case OP_ATTACH:
+    case OP_DETACH:
+    case OP_FETCH:
+    case OP_PUSH:
+        break;
+    }
+    struct conn *c = op->conn ? idmap_get(&s->conns, op->conn) : NULL;
+    if (c && c->proto->op_done && c->state == CONN_OPEN)
+        c->proto->op_done(c, op);
+    else
+        op_free(op);
+}
+
+static void deliver(struct shard *s, struct job *j)
+{
+    switch (j->head.kind) {
+    case TARGET_USER:
+        user_deliver(s, j);
+        break;
+    case TARGET_ROOM:
+        room_deliver(s, j);
+        break;
+    case TARGET_ALL:
+        session_deliver_all(s, j);
+        break;
+    }
+    job_unref(j);
+}
+
+static void drain(struct shard *s)
+{
+    s->draining = true;
+    listeners_stop(s);
+    struct conn *c;
+    size_t it = 0;
+    while ((c = idmap_next(&s->conns, &it)) != NULL) {
+        if (c->state == CONN_OPEN)
+            c->proto->drain(c);
+    }
+}
+
+static void set_store_state(struct shard *s, bool ready)
+{
+    if (ready && !s->store_ready)
+        session_store_back(s);
+    s->store_ready = ready;
+}
+
+static void take(void *arg, struct item it)
+{
+    struct shard *s = arg;
+    switch ((enum msg_kind)it.kind) {
+    case MSG_JOB:
+        deliver(s, it.ptr);
+        break;
+    case MSG_BEHIND:
+        user_behind(s, it.ptr);
+        free(it.ptr);
+        break;
+    case MSG_STORE_STATE:
+        set_store_state(s, it.arg != 0);
+        break;
+    case MSG_OP:
+        op_back(s, it.ptr);
+        break;
+    case MSG_MOVE:
+        conn_adopt(s, it.ptr);
+        if (s->draining)
+            ((struct conn *)it.ptr)->proto->drain(it.ptr);
+        break;
+    case MSG_STOP:
+        if (it.arg == STOP_NOW)
+            s->stop = true;
+        else
+            drain(s);
+        break;
+    case MSG_STOPPED:
+        break;
+    }
+}
+
+static void on_doorbell(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    struct shard *s = arg;
+    s->now_ms = clock_mono_ms();
+    (void)inbox_drain(s->inbox, INBOX_BATCH, take, s);
+    rooms_turn_end(s);
+}
+
+/* ---- timers ---- */
+
+static void fire(void *arg, struct timer *t)
+{
+    struct shard *s = arg;
+    if (t == &s->ack_timer)
+        session_flush_acks(s);
+    else
+        conn_timer_fired(CONTAINER_OF(t, struct conn, timer));
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    struct shard *s = arg;
+    s->now_ms = clock_mono_ms();
+    (void)wheel_turn(&s->wheel, s->now_ms, fire, s);
+}
+
+static void arm_tick(struct shard *s)
+{
+    int ms = wheel_next_ms(&s->wheel, s->now_ms);
+    if (ms < 0 || s->tick_due_ms == s->now_ms + (uint64_t)ms)
+        return;
+    if (s->tick_due_ms > s->now_ms && s->tick_due_ms < s->now_ms + (uint64_t)ms)
+        return; /* it wakes early enough already, and looks again then */
+    s->tick_due_ms = s->now_ms + (uint64_t)ms;
+    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000};
+    (void)event_add(s->tick, &tv);
+}
+
+/* ---- the end of a turn ---- */
+
+static void look_again(struct shard *s)
+{
+    struct conn *c = s->resumed;
+    s->resumed = NULL;
+    while (c) {
+        struct conn *next = c->next_resumed;
+        conn_resumed(c);
+        c = next;
+    }
+    if (s->resumed)
+        inbox_ring(s->inbox);
+}
+
+static void flush_dirty(struct shard *s)
+{
+    while (s->dirty) {
+        struct conn *c = s->dirty;
+        s->dirty = c->next_dirty;
+        conn_flush(c);
+    }
+}
+
+static void hand_over(struct shard *s)
+{
+    struct conn *c = s->moves;
+    s->moves = NULL;
+    while (c) {
+        struct conn *next = c->next;
+        if (c->state == CONN_DEAD) {
+            c->next = s->graveyard;
+            s->graveyard = c;
+        } else if (!conn_hand_over(c)) {
+            c->next = s->moves;
+            s->moves = c;
+        }
+        c = next;
+    }
+}
+
+static void reap(struct shard *s)
+{
+    struct conn *c = s->graveyard;
+    s->graveyard = NULL;
+    while (c) {
+        struct conn *next = c->next;
+        if (c->dirty || c->resuming) { /* still on a list of the next turn */
+            c->next = s->graveyard;
+            s->graveyard = c;
+        } else {
+            conn_free(c);
+        }
+        c = next;
+    }
+}
+
+static void tell_stopped(struct shard_thread *t)
+{
+    struct shard *s = &t->shard;
+    if (!s->draining || t->told_stopped || s->conns.count)
+        return;
+    struct item it = {.kind = MSG_STOPPED, .arg = s->index};
+    t->told_stopped = inbox_push(s->env->main, s->index, it);
+}
+
+static void end_turn(struct shard_thread *t)
+{
+    struct shard *s = &t->shard;
+    look_again(s);
+    flush_dirty(s);
+    hand_over(s);
+    retry_ops(s);
+    reap(s);
+    arm_tick(s);
+    tell_stopped(t);
+    metric_add(s->m, M_LOOP_TURNS, 1);
+}
+
+static void *run(void *arg)
+{
+    struct shard_thread *t = arg;
+    struct shard *s = &t->shard;
+    thread_role_set((int)s->index);
+    log_thread(t->name);
+    while (!s->stop) {
+        if (event_base_loop(s->base, EVLOOP_ONCE) < 0)
+            break;
+        s->now_ms = clock_mono_ms();
+        end_turn(t);
+    }
+    return NULL;
+}
+
+/* ---- start and stop ---- */
+
+static struct event_base *new_base(void)
+{
+    struct event_config *ec = event_config_new();
+    if (!ec)
+        return NULL;
+    (void)event_config_set_flag(ec, EVENT_BASE_FLAG_NOLOCK);
+    (void)event_config_set_flag(ec, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
+    struct event_base *b = event_base_new_with_config(ec);
+    event_config_free(ec);
+    return b;
+}
+
+static bool set_up(struct shard *s, const struct listen_socket *socks, unsigned n)
+{
+    s->now_ms = clock_mono_ms();
+    wheel_init(&s->wheel, s->now_ms);
+    idmap_init(&s->conns);
+    map_init(&s->users);
+    map_init(&s->rooms);
+    list_init(&s->ack_dirty);
+    list_init(&s->unsent_ops);
+    list_init(&s->busy_rooms);
+    s->rx = malloc(SHARD_RX_BYTES);
+    s->staging = malloc(SHARD_RX_BYTES);
+    s->base = new_base();
+    if (!s->rx || !s->staging || !s->base)
+        return false;
+    s->doorbell = event_new(s->base, inbox_fd(s->inbox), EV_READ | EV_PERSIST, on_doorbell, s);
+    s->tick = event_new(s->base, -1, 0, on_tick, s);
+    return s->doorbell && s->tick && event_add(s->doorbell, NULL) == 0 && listeners_start(s, socks, n);
+}
+
+static void tear_down(struct shard *s)
+{
+    struct conn *c;
+    size_t it = 0;
+    while ((c = idmap_next(&s->conns, &it)) != NULL)
+        conn_close(c, CLOSE_DRAIN);
+    flush_dirty(s);
+    s->resumed = NULL;
+    for (c = s->graveyard; c; c = c->next)
+        c->resuming = c->dirty = false;
+    for (c = s->moves; c; c = c->next)
+        c->resuming = c->dirty = false;
+    hand_over(s);
+    reap(s);
+    session_flush_acks(s);
+    retry_ops(s);
+    struct list *l;
+    while ((l = list_pop(&s->unsent_ops)) != NULL)
+        op_free(CONTAINER_OF(l, struct op, link));
+}
+
+static void release(struct shard *s)
+{
+    listeners_stop(s);
+    rooms_free(s);
+    users_free(s);
+    if (s->doorbell)
+        event_free(s->doorbell);
+    if (s->tick)
+        event_free(s->tick);
+    if (s->base)
+        event_base_free(s->base);
+    idmap_fini(&s->conns);
+    free(s->rx);
+    free(s->staging);
+}
+
+struct shard *shard_start(const struct net_env *env, unsigned index, struct inbox *in, struct metrics *m,
+                          const struct listen_socket *socks, unsigned nsocks, char *err, size_t errlen)
+{
+    struct shard_thread *t = calloc(1, sizeof *t);
+    if (!t) {
+        snprintf(err, errlen, "out of memory for shard %u", index);
+        return NULL;
+    }
+    struct shard *s = &t->shard;
+    s->env = env;
+    s->cfg = env->cfg;
+    s->index = index;
+    s->inbox = in;
+    s->m = m;
+    snprintf(t->name, sizeof t->name, "shard-%u", index % 1000);
+    if (!set_up(s, socks, nsocks) || pthread_create(&t->thread, NULL, run, t) != 0) {
+        snprintf(err, errlen, "cannot start shard %u: out of memory, fds or threads", index);
+        release(s);
+        free(t);
+        return NULL;
+    }
+    return s;
+}
+
+/* Items that come too late: connections on their way here, replies, jobs. */
+static void drop_late(void *arg, struct item it)
+{
+    if (it.kind == MSG_MOVE) {
+        struct conn *c = it.ptr;
+        c->shard = arg;
+        c->proto->gone(c);
+        conn_free(c);
+        return;
+    }
+    msg_drop(arg, it);
+}
+
+void shard_join(struct shard *s)
+{
+    struct shard_thread *t = CONTAINER_OF(s, struct shard_thread, shard);
+    pthread_join(t->thread, NULL);
+}
+
+void shard_free(struct shard *s)
+{
+    struct shard_thread *t = CONTAINER_OF(s, struct shard_thread, shard);
+    thread_role_set((int)s->index);
+    while (inbox_drain(s->inbox, INBOX_BATCH, drop_late, s) > 0)
+        continue;
+    tear_down(s);
+    release(s);
+    thread_role_set(ROLE_MAIN);
+    free(t);
+}

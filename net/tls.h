@@ -1,0 +1,35 @@
+/*
+ * tls.h - the server's SSL_CTX (one for all shards: tickets made by one are good on all) and reading and writing of a
+ * connection, plain or TLS, in one vocabulary.
+ */
+#ifndef NET_TLS_H
+#define NET_TLS_H
+
+#include <sys/types.h>
+
+#include "core/base.h"
+
+struct conn;
+struct ssl_ctx_st;
+
+/* TLS 1.2 and 1.3, certificate chain and key from PEM files, checked against each other. NULL with a sentence in err.
+ */
+struct ssl_ctx_st *tls_ctx_new(const char *cert, const char *key, char *err, size_t errlen) MUST_CHECK;
+void tls_ctx_free(struct ssl_ctx_st *ctx);
+
+/* Results of the calls below that are not byte counts. */
+enum { IO_EOF = 0, IO_READ_LATER = -1, IO_WRITE_LATER = -2, IO_FAILED = -3 };
+
+/* Server side of the handshake: 1 done, or IO_*_LATER, IO_FAILED. */
+int transport_accept(struct conn *c) MUST_CHECK;
+/* >0 bytes read; IO_EOF: the peer has finished (FIN or close_notify); else IO_*. */
+ssize_t transport_read(struct conn *c, uint8_t *p, size_t n) MUST_CHECK;
+/* One gathered write of what is queued: >0 bytes accepted by the kernel; IO_WRITE_LATER, IO_READ_LATER or IO_FAILED.
+ * The bytes are to be taken off the queue by the caller. */
+ssize_t transport_flush(struct conn *c) MUST_CHECK;
+/* Bytes inside the SSL object that no EV_READ will announce. */
+bool transport_pending(const struct conn *c);
+/* Sends close_notify if that is possible without waiting, and FIN. */
+void transport_shutdown(struct conn *c);
+
+#endif

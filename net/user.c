@@ -1,0 +1,128 @@
+/*
+ * user.c - the users of a shard: who is here, on which sessions. Runs on the shard that owns the user. A user is made
+ * with its first session and freed with its last; its name is the table's key.
+ */
+#include "net/user.h"
+
+#include <stdlib.h>
+
+#include "core/config.h"
+#include "core/msg.h"
+#include "net/session.h"
+#include "net/shard.h"
+
+static struct session *session_of(struct list *l)
+{
+    return CONTAINER_OF(l, struct session, in_user);
+}
+
+static struct user *user_get(struct shard *s, struct span name)
+{
+    struct user *u = map_get(&s->users, name);
+    if (u)
+        return u;
+    u = malloc(sizeof *u + name.n + 1);
+    if (!u)
+        return NULL;
+    list_init(&u->sessions);
+    u->count = 0;
+    u->held = u->over = false;
+    u->len = name.n;
+    memcpy(u->name, name.p, name.n);
+    u->name[name.n] = '\0';
+    if (!map_put(&s->users, span_of(u->name, u->len), u)) {
+        free(u);
+        return NULL;
+    }
+    metric_add(s->m, M_USERS, 1);
+    return u;
+}
+
+static void replace(struct session *old, const char *why)
+{
+    old->io->close(old, 4010, why, CLOSE_REPLACED);
+}
+
+/* The newer connection wins: an older one of the same device, or the oldest of too many, is closed. */
+static void make_place(struct shard *s, struct user *u, const struct session *ses)
+{
+    struct list *l = u->sessions.next;
+    while (l != &u->sessions) {
+        struct session *old = session_of(l);
+        l = l->next;
+        if (old != ses && strcmp(old->device, ses->device) == 0)
+            replace(old, "replaced by a newer connection of this device");
+    }
+    while (u->count > s->cfg->max_user_conns)
+        replace(session_of(u->sessions.next), "too many connections of this user");
+}
+
+bool user_join(struct shard *s, struct session *ses, struct span name)
+{
+    struct user *u = user_get(s, name);
+    if (!u)
+        return false;
+    ses->user = u;
+    list_push(&u->sessions, &ses->in_user);
+    u->count++;
+    make_place(s, u, ses);
+    return true;
+}
+
+bool user_leave(struct shard *s, struct session *ses)
+{
+    struct user *u = ses->user;
+    if (!u)
+        return false;
+    list_unlink(&ses->in_user);
+    ses->user = NULL;
+    if (--u->count > 0)
+        return false;
+    (void)map_remove(&s->users, span_of(u->name, u->len));
+    metric_sub(s->m, M_USERS, 1);
+    if (u->held)
+        u->over = true;
+    else
+        free(u);
+    return true;
+}
+
+void user_deliver(struct shard *s, struct job *j)
+{
+    struct user *u = map_get(&s->users, j->head.target);
+    if (!u)
+        return;
+    struct frame_cache fc;
+    frame_cache_init(&fc, j);
+    u->held = true; /* a slow session may be closed on the way, and be the last */
+    for (struct list *l = u->sessions.next, *next; l != &u->sessions; l = next) {
+        next = l->next;
+        session_offer(session_of(l), &fc);
+    }
+    frame_cache_fini(&fc);
+    u->held = false;
+    if (u->over)
+        free(u);
+}
+
+void user_behind(struct shard *s, const struct behind *b)
+{
+    struct user *u = map_get(&s->users, span_of(b->user, b->len));
+    if (!u)
+        return;
+    for (struct list *l = u->sessions.next; l != &u->sessions; l = l->next) {
+        struct session *ses = session_of(l);
+        if (b->seq > ses->wanted)
+            ses->wanted = b->seq;
+        session_pump(ses);
+    }
+}
+
+void users_free(struct shard *s)
+{
+    struct user *u;
+    size_t it = 0;
+    while ((u = map_next(&s->users, &it)) != NULL)
+        free(u);
+    map_fini(&s->users);
+}

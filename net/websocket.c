@@ -1,0 +1,524 @@
+/*
+ * websocket.c - RFC 6455 on a connection that was upgraded (ws_upgrade.c): frames in, messages put together, control
+ * frames, the closing handshake, heartbeats. Runs on the shard's thread.
+ *
+ * Payload is unmasked in place and checked for UTF-8 as it arrives. A message that lies whole in the input is handed on
+ * without a copy; else it is collected in `message`, whose ceiling is the message limit and which is freed with the
+ * message, so that an idle connection owns no buffer. After a close frame of ours input is read only for the peer's;
+ * the state block dies with the connection.
+ */
+#include "net/websocket.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+
+#include "core/buf.h"
+#include "core/config.h"
+#include "core/hash.h"
+#include "net/shard.h"
+#include "net/ws.h"
+
+#define CLOSE_WAIT_MS 3000
+#define EVIDENCE_MS   1000
+
+static struct ws *ws_of(struct conn *c)
+{
+    return c->ext;
+}
+
+/* ---- output ---- */
+
+static bool send_frame(struct conn *c, enum ws_opcode op, struct span payload)
+{
+    uint8_t small[WS_MAX_SERVER_HEAD + 125];
+    if (payload.n <= 125) {
+        unsigned n = ws_head_write(small, true, false, op, payload.n, NULL);
+        if (payload.n)
+            memcpy(small + n, payload.p, payload.n);
+        return conn_write(c, span_of(small, n + payload.n));
+    }
+    struct buf b;
+    buf_init(&b, payload.n + WS_MAX_HEAD);
+    uint8_t *p = buf_reserve(&b, payload.n + WS_MAX_HEAD);
+    bool ok = false;
+    if (p) {
+        unsigned n = ws_head_write(p, true, false, op, payload.n, NULL);
+        memcpy(p + n, payload.p, payload.n);
+        ok = conn_write(c, span_of(p, n + payload.n));
+    } else {
+        conn_close(c, CLOSE_MEMORY);
+    }
+    buf_fini(&b);
+    return ok;
+}
+
+void ws_close(struct conn *c, unsigned code, const char *reason, enum close_reason why)
+{
+    struct ws *w = ws_of(c);
+    if (w->close_sent || c->state == CONN_DEAD)
+        return;
+    uint8_t payload[125];
+    size_t n = strlen(reason);
+    n = n > sizeof payload - 2 ? sizeof payload - 2 : n;
+    payload[0] = (uint8_t)(code >> 8);
+    payload[1] = (uint8_t)code;
+    memcpy(payload + 2, reason, n);
+    w->close_sent = true;
+    w->why = why;
+    session_end(&w->session);
+    if (why == CLOSE_SLOW)
+        conn_drop_queued(c);
+    if (c->state != CONN_OPEN) {
+        conn_close(c, why);
+        return;
+    }
+    conn_cork(c, false);
+    if (!send_frame(c, WS_CLOSE, span_of(payload, n + 2)))
+        return;
+    if (w->close_received || c->paused)
+        conn_finish(c, why);
+    else
+        conn_timer(c, CLOSE_WAIT_MS);
+}
+
+static void protocol_error(struct conn *c, unsigned code, const char *reason)
+{
+    metric_add(c->shard->m, M_BAD_MESSAGES, 1);
+    ws_close(c, code, reason, code == 1009 ? CLOSE_TOO_BIG : CLOSE_PROTOCOL);
+}
+
+/* ---- heartbeats and evidence ---- */
+
+/* A ping whose pong proves that everything sent before it has arrived. */
+static void send_evidence_ping(struct conn *c)
+{
+    struct ws *w = ws_of(c);
+    random_bytes(w->ping_nonce, sizeof w->ping_nonce);
+    w->ping_seq = w->session.sent;
+    w->ping_out = true;
+    w->last_ping_ms = (uint32_t)c->shard->now_ms;
+    (void)send_frame(c, WS_PING, span_of(w->ping_nonce, sizeof w->ping_nonce));
+}
+
+static bool kernel_has_nothing(const struct conn *c)
+{
+    int left = 1;
+    return outq_empty(&c->out) && ioctl(event_get_fd(&c->rd), TIOCOUTQ, &left) == 0 && left == 0;
+}
+
+static void seek_evidence(struct conn *c)
+{
+    struct ws *w = ws_of(c);
+    struct session *s = &w->session;
+    if (s->state != SESSION_LIVE || s->sent <= s->acked || !s->flight_count)
+        return;
+    if (s->ack_mode == ACK_SENT) {
+        if (kernel_has_nothing(c))
+            session_ack(s, s->sent);
+    } else if (s->ack_mode == ACK_AUTO && !w->ping_out) {
+        send_evidence_ping(c);
+    }
+}
+
+static void want_evidence(struct session *s)
+{
+    struct conn *c = s->conn;
+    struct ws *w = ws_of(c);
+    uint32_t since = (uint32_t)c->shard->now_ms - w->last_ping_ms;
+    if (s->evidence_due || w->ping_out)
+        return;
+    s->evidence_due = true;
+    conn_timer(c, since >= EVIDENCE_MS && s->ack_mode == ACK_AUTO ? 1 : EVIDENCE_MS);
+}
+
+static uint32_t at_most(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+/* A heartbeat when the client was silent for long; how long until the next look. */
+static uint32_t heartbeat(struct conn *c)
+{
+    struct ws *w = ws_of(c);
+    const struct config *cfg = c->shard->cfg;
+    uint32_t silent = conn_silent_ms(c), since_ping = (uint32_t)c->shard->now_ms - w->last_ping_ms;
+    if (silent < cfg->ping_ms)
+        return at_most(cfg->ping_ms - silent, cfg->idle_ms - silent);
+    if (since_ping >= cfg->ping_ms || since_ping > silent) {
+        w->last_ping_ms = (uint32_t)c->shard->now_ms;
+        if (w->message_ping) {
+            struct buf b;
+            buf_init(&b, 256);
+            if (encode_ping(w->session.io->codec, &b))
+                (void)send_frame(c, w->session.io->codec == CODEC_JSON ? WS_TEXT : WS_BINARY, buf_span(&b));
+            buf_fini(&b);
+        } else {
+            send_evidence_ping(c);
+        }
+    }
+    return at_most(cfg->ping_ms, cfg->idle_ms - silent);
+}
+
+static void on_timer(struct conn *c)
+{
+    struct ws *w = ws_of(c);
+    const struct config *cfg = c->shard->cfg;
+    if (w->close_sent) {
+        conn_close(c, w->why);
+        return;
+    }
+    if (conn_silent_ms(c) >= cfg->idle_ms) {
+        conn_close(c, CLOSE_IDLE);
+        return;
+    }
+    if (c->corked)
+        conn_cork(c, false); /* no welcome yet: the store takes its time */
+    uint32_t next = heartbeat(c);
+    if (w->session.evidence_due) {
+        w->session.evidence_due = false;
+        seek_evidence(c);
+        if (w->session.ack_mode == ACK_SENT && w->session.flight_count) {
+            w->session.evidence_due = true;
+            next = at_most(next, EVIDENCE_MS);
+        }
+    }
+    uint32_t token = c->state == CONN_OPEN && !w->close_sent && w->session.state != SESSION_OVER && w->session.who
+                         ? session_token_check(&w->session)
+                         : 0;
+    if (c->state == CONN_OPEN && !w->close_sent)
+        conn_timer(c, token ? at_most(next, token) : next);
+}
+
+static void on_pong(struct conn *c, struct span payload)
+{
+    struct ws *w = ws_of(c);
+    if (!w->ping_out || !span_eq(payload, span_of(w->ping_nonce, sizeof w->ping_nonce)))
+        return;
+    w->ping_out = false;
+    struct session *s = &w->session;
+    if (s->ack_mode == ACK_AUTO && s->state == SESSION_LIVE) {
+        session_ack(s, w->ping_seq);
+        if (s->flight_count)
+            want_evidence(s);
+    }
+}
+
+/* ---- input ---- */
+
+static void on_close_frame(struct conn *c, struct span payload)
+{
+    struct ws *w = ws_of(c);
+    unsigned code = 0;
+    struct span reason;
+    w->close_received = true;
+    if (w->close_sent) {
+        conn_finish(c, w->why);
+    } else if (ws_close_parse(payload, &code, &reason) != 0) {
+        protocol_error(c, 1002, "bad close payload");
+    } else {
+        ws_close(c, code == 1005 ? 1000 : code, "", CLOSE_NORMAL);
+    }
+}
+
+static void on_control(struct conn *c, const struct ws_head *h, struct span payload)
+{
+    struct ws *w = ws_of(c);
+    if (h->opcode == WS_CLOSE)
+        on_close_frame(c, payload);
+    else if (h->opcode == WS_PING && !w->close_sent)
+        (void)send_frame(c, WS_PONG, payload);
+    else if (h->opcode == WS_PONG)
+        on_pong(c, payload);
+}
+
+static void on_message(struct conn *c, enum ws_opcode op, struct span m)
+{
+    struct ws *w = ws_of(c);
+    if (w->echo) {
+        metric_add(c->shard->m, M_CLIENT_MSGS_IN, 1);
+        (void)send_frame(c, op, m);
+    } else if ((op == WS_TEXT) != (w->session.io->codec == CODEC_JSON)) {
+        protocol_error(c, 1003,
+                       op == WS_TEXT ? "crier.v1.msgpack takes binary messages" : "crier.v1.json takes text messages");
+    } else {
+        session_input(&w->session, m);
+    }
+}
+
+static void free_message(struct ws *w)
+{
+    if (w->message) {
+        buf_fini(w->message);
+        free(w->message);
+        w->message = NULL;
+    }
+    w->opcode = WS_CONT;
+}
+
+/* What a data frame's head may not be at this point. False: the connection is being closed. */
+static bool begin_data(struct conn *c, const struct ws_head *h)
+{
+    struct ws *w = ws_of(c);
+    uint64_t have = w->message ? w->message->len : 0;
+    if ((h->opcode == WS_CONT) != (w->opcode != WS_CONT)) {
+        protocol_error(c, 1002,
+                       h->opcode == WS_CONT ? "continuation of nothing" : "a new message inside a fragmented one");
+        return false;
+    }
+    if (h->length > c->shard->cfg->max_message || have + h->length > c->shard->cfg->max_message) {
+        char reason[64];
+        snprintf(reason, sizeof reason, "message over %u bytes", c->shard->cfg->max_message);
+        protocol_error(c, 1009, reason);
+        return false;
+    }
+    if (h->opcode != WS_CONT) {
+        w->opcode = h->opcode;
+        utf8_init(&w->utf8);
+    }
+    memcpy(w->mask, h->mask, sizeof w->mask);
+    w->fin = h->fin;
+    w->left = (uint32_t)h->length;
+    w->offset = 0;
+    w->in_payload = true;
+    return true;
+}
+
+/* After our close frame only the peer's matters: data in between is read over. False: too much to wait for. */
+static bool begin_skipping(struct conn *c, const struct ws_head *h)
+{
+    struct ws *w = ws_of(c);
+    w->left = (uint32_t)h->length;
+    w->in_payload = h->length <= UINT32_MAX;
+    return w->in_payload;
+}
+
+static bool collect(struct conn *c, struct span piece)
+{
+    struct ws *w = ws_of(c);
+    if (!w->message) {
+        w->message = malloc(sizeof *w->message);
+        if (w->message)
+            buf_init(w->message, c->shard->cfg->max_message);
+    }
+    if (w->message && buf_append_span(w->message, piece))
+        return true;
+    conn_close(c, CLOSE_MEMORY);
+    return false;
+}
+
+static void finish_message(struct conn *c, struct span whole)
+{
+    struct ws *w = ws_of(c);
+    enum ws_opcode op = w->opcode;
+    if (op == WS_TEXT && !utf8_complete(&w->utf8)) {
+        protocol_error(c, 1007, "text ends inside a UTF-8 character");
+        return;
+    }
+    struct buf *owned = w->message;
+    w->message = NULL;
+    w->opcode = WS_CONT;
+    on_message(c, op, owned ? buf_span(owned) : whole);
+    if (owned) {
+        buf_fini(owned);
+        free(owned);
+    }
+}
+
+/* A piece of a data frame's payload; returns how much of it was used. */
+static size_t take_payload(struct conn *c, uint8_t *p, size_t n)
+{
+    struct ws *w = ws_of(c);
+    size_t take = n < w->left ? n : w->left;
+    if (w->close_sent) {
+        w->left -= (uint32_t)take;
+        w->in_payload = w->left > 0;
+        return take;
+    }
+    ws_mask(p, take, w->mask, w->offset);
+    struct span piece = span_of(p, take);
+    if (w->opcode == WS_TEXT && !utf8_feed(&w->utf8, piece)) {
+        protocol_error(c, 1007, "text is not UTF-8");
+        return take;
+    }
+    bool whole = w->fin && !w->message && take == w->left;
+    if (!whole && take && !collect(c, piece))
+        return take;
+    w->left -= (uint32_t)take;
+    w->offset += take;
+    if (w->left)
+        return take;
+    w->in_payload = false;
+    if (w->fin)
+        finish_message(c, piece);
+    return take;
+}
+
+/* One frame head (and, for a control frame, its payload); 0: more bytes are needed. */
+static size_t take_head(struct conn *c, uint8_t *p, size_t n)
+{
+    struct ws_head h;
+    enum ws_fault f = ws_head_parse(span_of(p, n), true, false, &h);
+    if (f == WS_NEED_MORE)
+        return 0;
+    if (f != WS_OK) {
+        protocol_error(c, 1002, ws_fault_text(f));
+        return n;
+    }
+    if (h.opcode < WS_CLOSE) {
+        if (!ws_of(c)->close_sent && !begin_data(c, &h))
+            return n;
+        if (ws_of(c)->close_sent)
+            return n; /* only the peer's close matters now, and data in between is dropped with what follows in this
+                         read */
+        if (h.length == 0)
+            (void)take_payload(c, p + h.size, 0);
+        return h.size;
+    }
+    if (n - h.size < h.length)
+        return 0;
+    ws_mask(p + h.size, (size_t)h.length, h.mask, 0);
+    on_control(c, &h, span_of(p + h.size, (size_t)h.length));
+    return h.size + (size_t)h.length;
+}
+
+static size_t on_input(struct conn *c, uint8_t *p, size_t n)
+{
+    size_t used = 0;
+    while (used < n && c->state == CONN_OPEN && !c->paused) {
+        struct ws *w = ws_of(c);
+        if (!w->echo && w->session.state != SESSION_OVER && shard_congested(c->shard)) {
+            conn_resume(c); /* look again next turn: the dispatcher is behind */
+            break;
+        }
+        size_t k = w->in_payload ? take_payload(c, p + used, n - used) : take_head(c, p + used, n - used);
+        if (k == 0)
+            break;
+        used += k;
+    }
+    return used;
+}
+
+/* ---- the connection's life ---- */
+
+static void on_op(struct conn *c, struct op *op)
+{
+    session_op_done(&ws_of(c)->session, op);
+}
+
+static void on_gone(struct conn *c)
+{
+    struct ws *w = ws_of(c);
+    if (!w->echo)
+        session_end(&w->session);
+    free_message(w);
+}
+
+static void on_drain(struct conn *c)
+{
+    struct ws *w = ws_of(c);
+    if (w->echo || w->session.state == SESSION_OVER)
+        ws_close(c, 1001, "going away", CLOSE_DRAIN);
+    else
+        session_goodbye(&w->session);
+}
+
+static void on_adopted(struct conn *c)
+{
+    ws_begin(c);
+}
+
+static void on_drained(struct conn *c)
+{
+    struct session *s = &ws_of(c)->session;
+    if (s->state == SESSION_LIVE && s->wanted > s->sent)
+        session_pump(s);
+}
+
+static struct session *session_of(struct conn *c)
+{
+    struct ws *w = ws_of(c);
+    return w->echo || w->session.state == SESSION_OVER ? NULL : &w->session;
+}
+
+const struct conn_proto ws_proto = {
+    .name = "websocket",
+    .input = on_input,
+    .op_done = on_op,
+    .timer = on_timer,
+    .gone = on_gone,
+    .drain = on_drain,
+    .adopted = on_adopted,
+    .drained = on_drained,
+    .session = session_of,
+};
+
+/* ---- the session's side ---- */
+
+static bool control_text(struct session *s, struct span object)
+{
+    return send_frame(s->conn, WS_TEXT, object);
+}
+
+static bool control_binary(struct session *s, struct span object)
+{
+    return send_frame(s->conn, WS_BINARY, object);
+}
+
+static struct blob *wrap(enum ws_opcode op, struct span object)
+{
+    uint8_t head[WS_MAX_HEAD];
+    unsigned n = ws_head_write(head, true, false, op, object.n, NULL);
+    struct blob *b = blob_new(n + object.n);
+    if (!b)
+        return NULL;
+    memcpy(b->data, head, n);
+    memcpy(b->data + n, object.p, object.n);
+    return b;
+}
+
+static struct blob *wrap_text(struct span object)
+{
+    return wrap(WS_TEXT, object);
+}
+
+static struct blob *wrap_binary(struct span object)
+{
+    return wrap(WS_BINARY, object);
+}
+
+static void close_session(struct session *s, unsigned code, const char *reason, enum close_reason why)
+{
+    ws_close(s->conn, code, reason, why);
+}
+
+static const struct session_io io_json = {
+    .codec = CODEC_JSON,
+    .wire = WIRE_WS_JSON,
+    .control = control_text,
+    .wrap = wrap_text,
+    .close = close_session,
+    .want_evidence = want_evidence,
+};
+
+static const struct session_io io_msgpack = {
+    .codec = CODEC_MSGPACK,
+    .wire = WIRE_WS_MSGPACK,
+    .control = control_binary,
+    .wrap = wrap_binary,
+    .close = close_session,
+    .want_evidence = want_evidence,
+};
+
+void ws_begin(struct conn *c)
+{
+    struct ws *w = ws_of(c);
+    w->last_ping_ms = (uint32_t)c->shard->now_ms;
+    conn_timer(c, c->shard->cfg->ping_ms);
+    if (w->echo)
+        conn_cork(c, false);
+    else
+        session_start(&w->session, c, w->msgpack ? &io_msgpack : &io_json);
+    if (c->state == CONN_OPEN && w->session.state == SESSION_ATTACHING)
+        conn_timer(c, WELCOME_WAIT_MS);
+}

@@ -1,0 +1,206 @@
+/*
+ * ws_upgrade.c - from an HTTP request to a WebSocket (RFC 6455 section 4.2): checks, subprotocol, who it is, and where
+ * it belongs.
+ *
+ * Runs on the shard that accepted the connection. The 101 is queued and held back (corked); the connection then moves
+ * to the shard that owns its user, and the answer leaves there together with the welcome, in one write.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/clock.h"
+#include "core/config.h"
+#include "net/auth.h"
+#include "net/http.h"
+#include "net/shard.h"
+#include "net/ws.h"
+
+#define PROTO_JSON    "crier.v1.json"
+#define PROTO_MSGPACK "crier.v1.msgpack"
+
+static void refuse(struct conn *c, enum metric why, unsigned status, const char *code, const char *message)
+{
+    char peer[64];
+    struct shard *s = c->shard;
+    metric_add(s->m, why, 1);
+    log_limited(&s->log_http, 5, LOG_WARN, "upgrade", "peer=%s refused %u %s: %s", conn_peer(c, peer, sizeof peer),
+                status, code, message);
+    http_fail(c, status, code, message, 0);
+}
+
+static bool check_upgrade(struct conn *c, const struct http_head *h)
+{
+    struct span version = http_field(h, "Sec-WebSocket-Version");
+    struct span key = http_field(h, "Sec-WebSocket-Key");
+    if (!h->upgrade_websocket || h->minor == 0) {
+        http_answer(
+            c, 426, "application/json",
+            SPAN_LIT("{\"error\":{\"code\":\"upgrade_required\",\"message\":\"this is a WebSocket endpoint\"}}"),
+            "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
+        return false;
+    }
+    if (!SPAN_IS(version, "13")) {
+        metric_add(c->shard->m, M_HANDSHAKE_HTTP_FAILED, 1);
+        http_answer(c, 426, "application/json",
+                    SPAN_LIT("{\"error\":{\"code\":\"bad_version\",\"message\":\"Sec-WebSocket-Version must be 13\"}}"),
+                    "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
+        return false;
+    }
+    if (!ws_key_ok(key)) {
+        refuse(c, M_HANDSHAKE_HTTP_FAILED, 400, "bad_key", "Sec-WebSocket-Key must be 16 bytes in base64");
+        return false;
+    }
+    return true;
+}
+
+static bool check_origin(struct conn *c, const struct http_head *h)
+{
+    if (auth_origin(c->shard->env->auth, h))
+        return true;
+    refuse(c, M_HANDSHAKE_ORIGIN, 403, "forbidden_origin", "this Origin is not on the list (option origins)");
+    return false;
+}
+
+/* Which codec: the first of the client's subprotocols that we speak; none offered: JSON without a subprotocol. */
+static bool choose_protocol(const struct http_head *h, const char **name, bool *msgpack)
+{
+    bool json = http_list_has(h, "Sec-WebSocket-Protocol", PROTO_JSON);
+    bool pack = http_list_has(h, "Sec-WebSocket-Protocol", PROTO_MSGPACK);
+    *msgpack = pack && !json;
+    *name = json ? PROTO_JSON : pack ? PROTO_MSGPACK : NULL;
+    struct span any = http_field(h, "Sec-WebSocket-Protocol");
+    return *name || !any.p || (any.n > 7 && memcmp(any.p, "bearer.", 7) == 0);
+}
+
+static bool answer_101(struct conn *c, const struct http_head *h, const char *protocol)
+{
+    char accept[29], out[256];
+    ws_accept_key(http_field(h, "Sec-WebSocket-Key"), accept);
+    int n =
+        snprintf(out, sizeof out,
+                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                 "Sec-WebSocket-Accept: %s\r\n%s%s%s\r\n",
+                 accept, protocol ? "Sec-WebSocket-Protocol: " : "", protocol ? protocol : "", protocol ? "\r\n" : "");
+    conn_cork(c, true);
+    return conn_write(c, span_of(out, (size_t)n));
+}
+
+/* The query's wishes: ?ping=message, ?ack=explicit|auto|sent, ?since=SEQ. False: one of them is wrong (answered). */
+static bool read_wishes(struct conn *c, const struct http_head *h, struct ws *w)
+{
+    char v[32];
+    int n = http_query(h->query, "ping", v, sizeof v);
+    w->message_ping = n == 7 && memcmp(v, "message", 7) == 0;
+    n = http_query(h->query, "ack", v, sizeof v);
+    if (n == 8 && memcmp(v, "explicit", 8) == 0)
+        w->session.ack_mode = ACK_EXPLICIT;
+    else if (n == 4 && memcmp(v, "sent", 4) == 0)
+        w->session.ack_mode = ACK_SENT;
+    else if (n != -1 && !(n == 4 && memcmp(v, "auto", 4) == 0)) {
+        refuse(c, M_HANDSHAKE_HTTP_FAILED, 400, "bad_request", "ack must be auto, explicit or sent");
+        return false;
+    }
+    w->session.since = UINT64_MAX;
+    n = http_query(h->query, "since", v, sizeof v - 1);
+    if (n == -1)
+        return true;
+    uint64_t since = 0;
+    bool ok = n > 0 && n <= 16;
+    for (int i = 0; ok && i < n; i++) {
+        ok = v[i] >= '0' && v[i] <= '9';
+        since = since * 10 + (uint64_t)(v[i] - '0');
+    }
+    if (!ok) {
+        refuse(c, M_HANDSHAKE_HTTP_FAILED, 400, "bad_request", "since must be a seq (digits)");
+        return false;
+    }
+    w->session.since = since;
+    return true;
+}
+
+static bool authenticate(struct conn *c, const struct http_head *h, struct identity **who)
+{
+    char why[128] = "";
+    switch (auth_request(c->shard->env->auth, h, clock_real_us() / 1000000, who, why, sizeof why)) {
+    case AUTH_OK:
+        return true;
+    case AUTH_NONE:
+        refuse(c, M_HANDSHAKE_AUTH, 401, "unauthorized", why[0] ? why : "a token is needed");
+        return false;
+    case AUTH_BAD:
+        refuse(c, M_HANDSHAKE_AUTH, 401, "bad_token", why);
+        return false;
+    case AUTH_EXPIRED:
+        refuse(c, M_HANDSHAKE_AUTH, 401, "token_expired", why);
+        return false;
+    case AUTH_NO_MEMORY:
+        break;
+    }
+    http_fail(c, 503, "overloaded", "out of memory", 1);
+    return false;
+}
+
+/* Takes the connection over from HTTP and sends it where it belongs. Takes w. */
+static void take_over(struct conn *c, const struct http_head *h, struct ws *w, const char *protocol)
+{
+    if (!answer_101(c, h, protocol)) {
+        identity_free(w->session.who);
+        free(w);
+        return;
+    }
+    http_release(c);
+    c->proto = &ws_proto;
+    c->ext = w;
+    const char *user = w->session.who ? w->session.who->user : NULL;
+    unsigned owner = user ? shard_owner(c->shard, span_str(user)) : c->shard->index;
+    if (owner == c->shard->index)
+        ws_begin(c);
+    else
+        conn_move(c, owner);
+}
+
+void ws_handle(struct conn *c, const struct http_head *h)
+{
+    struct identity *who = NULL;
+    const char *protocol;
+    bool msgpack;
+    if (!check_upgrade(c, h) || !check_origin(c, h))
+        return;
+    if (c->shard->draining) {
+        http_fail(c, 503, "draining", "the broker is about to stop", 1);
+        return;
+    }
+    if (!choose_protocol(h, &protocol, &msgpack)) {
+        refuse(c, M_HANDSHAKE_HTTP_FAILED, 400, "bad_subprotocol", "speak " PROTO_JSON " or " PROTO_MSGPACK);
+        return;
+    }
+    if (!authenticate(c, h, &who))
+        return;
+    struct ws *w = calloc(1, sizeof *w);
+    if (!w) {
+        identity_free(who);
+        http_fail(c, 503, "overloaded", "out of memory", 1);
+        return;
+    }
+    w->session.who = who;
+    w->msgpack = msgpack;
+    if (!read_wishes(c, h, w)) {
+        identity_free(who);
+        free(w);
+        return;
+    }
+    take_over(c, h, w, protocol);
+}
+
+void ws_handle_echo(struct conn *c, const struct http_head *h)
+{
+    if (!check_upgrade(c, h) || !check_origin(c, h))
+        return;
+    struct ws *w = calloc(1, sizeof *w);
+    if (!w) {
+        http_fail(c, 503, "overloaded", "out of memory", 1);
+        return;
+    }
+    w->echo = true;
+    take_over(c, h, w, NULL);
+}
