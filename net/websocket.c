@@ -366,11 +366,8 @@ static size_t take_head(struct conn *c, uint8_t *p, size_t n)
         return n;
     }
     if (h.opcode < WS_CLOSE) {
-        if (!ws_of(c)->close_sent && !begin_data(c, &h))
+        if (ws_of(c)->close_sent ? !begin_skipping(c, &h) : !begin_data(c, &h))
             return n;
-        if (ws_of(c)->close_sent)
-            return n; /* only the peer's close matters now, and data in between is dropped with what follows in this
-                         read */
         if (h.length == 0)
             (void)take_payload(c, p + h.size, 0);
         return h.size;
