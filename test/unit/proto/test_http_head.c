@@ -221,7 +221,7 @@ static void knows_upgrades_and_expectations(void **state)
     assert_true(h.upgrade_websocket);
     parsed(&h, GET "Host: h\r\nUpgrade: h2c, \"x, websocket, y\"\r\nConnection: upgrade\r\n\r\n");
     assert_false(h.upgrade_websocket);
-    parsed(&h, GET "Host: h\r\nUpgrade: \"x\\\", websocket\"\r\nConnection: upgrade\r\n\r\n");
+    parsed(&h, GET "Host: h\r\nUpgrade: \"x\\\", websocket, \\\"y\"\r\nConnection: upgrade\r\n\r\n");
     assert_false(h.upgrade_websocket);
     parsed(&h, OLD "Host: h\r\nUpgrade: websocket\r\nConnection: upgrade\r\nExpect: 100-continue\r\n\r\n");
     assert_false(h.upgrade_websocket || h.expect_continue);
