@@ -30,7 +30,7 @@ static enum ctl_exit ask(struct link *l, const struct url *u, const struct serve
     return code;
 }
 
-static enum ctl_exit run(const struct command *self, int argc, char **argv)
+static enum ctl_exit run(const struct subcommand *self, int argc, char **argv)
 {
     struct server s;
     struct url url;
@@ -62,7 +62,7 @@ static enum ctl_exit run(const struct command *self, int argc, char **argv)
     return code;
 }
 
-const struct command cmd_ping = {
+const struct subcommand cmd_ping = {
     .name = "ping",
     .summary = "is the broker alive (/healthz) and ready (/readyz), and how quickly it answers",
     .about = "usage: crierctl ping [--url URL]",

@@ -176,7 +176,7 @@ static enum ctl_exit push_data(const struct push *p)
     return code;
 }
 
-static enum ctl_exit run(const struct command *self, int argc, char **argv)
+static enum ctl_exit run(const struct subcommand *self, int argc, char **argv)
 {
     struct push p = {.ttl = OPT_UNSET};
     const struct opt opts[] = {
@@ -209,7 +209,7 @@ static enum ctl_exit run(const struct command *self, int argc, char **argv)
     return push_data(&p);
 }
 
-const struct command cmd_push = {
+const struct subcommand cmd_push = {
     .name = "push",
     .summary = "send a message to a user, a room or everyone",
     .about = "usage: crierctl push --user USER|--room ROOM|--all --data JSON\n"

@@ -19,14 +19,14 @@ struct server {
     uint64_t timeout_s;
 };
 
-struct command {
+struct subcommand {
     const char *name;
     const char *summary; /* one line */
     const char *about;   /* a few lines for its --help */
-    enum ctl_exit (*run)(const struct command *self, int argc, char **argv);
+    enum ctl_exit (*run)(const struct subcommand *self, int argc, char **argv);
 };
 
-extern const struct command cmd_push, cmd_listen, cmd_token, cmd_ping;
+extern const struct subcommand cmd_push, cmd_listen, cmd_token, cmd_ping;
 
 /* Prints "crierctl: ..." on standard error and returns `code`. */
 enum ctl_exit complain(enum ctl_exit code, const char *fmt, ...) PRINTF_LIKE(2, 3);

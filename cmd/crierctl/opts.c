@@ -12,7 +12,7 @@
 enum { COMMON_OPTIONS = 6 };
 
 struct tables {
-    const struct command *cmd;
+    const struct subcommand *cmd;
     const struct opt *own;
     size_t nown;
     struct opt common[COMMON_OPTIONS];
@@ -46,7 +46,7 @@ static void print_options(const struct opt *o, size_t n)
     for (size_t i = 0; i < n; i++) {
         char left[48];
         snprintf(left, sizeof(left), "--%s%s%s", o[i].name, o[i].arg ? " " : "", o[i].arg ? o[i].arg : "");
-        printf("  %-22s %s\n", left, o[i].help);
+        printf("  %-26s %s\n", left, o[i].help);
     }
 }
 
@@ -148,7 +148,7 @@ static bool take_option(const struct tables *t, int argc, char **argv, int *i)
     return set_option(o, argv[++*i]) && (o->kind != OPT_LIST || take_list(o, argc, argv, i));
 }
 
-enum opts_result opts_parse(const struct command *cmd, const struct opt *own, size_t nown, struct server *server,
+enum opts_result opts_parse(const struct subcommand *cmd, const struct opt *own, size_t nown, struct server *server,
                             int argc, char **argv)
 {
     struct tables t = {.cmd = cmd, .own = own, .nown = nown};

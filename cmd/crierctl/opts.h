@@ -31,7 +31,7 @@ enum opts_result { OPTS_GO_ON, OPTS_HELP_SHOWN, OPTS_WRONG };
 
 /* argv holds the options alone. `server` (NULL: the command needs none) is filled from the environment and the common
  * options. What is wrong has been said on standard error. */
-enum opts_result opts_parse(const struct command *cmd, const struct opt *own, size_t nown, struct server *server,
+enum opts_result opts_parse(const struct subcommand *cmd, const struct opt *own, size_t nown, struct server *server,
                             int argc, char **argv) MUST_CHECK;
 
 #endif
