@@ -78,7 +78,13 @@ static int crowd_init(struct crowd *c, const struct options *o, struct board *b,
         e->sample *= 2;
     e->sample--;
     stamp_init(&e->stamp, run);
-    if (url_parse(&e->url, o->url) || link_ctx_init(&e->tls, e->url.scheme == URL_WSS, o->tls, o->resume))
+    if (url_parse(&e->url, o->url))
+        return -1;
+    if (e->url.scheme != URL_WS && e->url.scheme != URL_WSS) {
+        fprintf(stderr, "crier-bench: --url wants ws:// or wss://\n");
+        return -1;
+    }
+    if (link_ctx_init(&e->tls, e->url.scheme == URL_WSS, o->tls, o->resume))
         return -1;
     c->n = (unsigned)s->conns;
     c->flight = o->flight / b->procs ? o->flight / b->procs : 1;

@@ -31,28 +31,29 @@ struct kind {
 static const struct kind KINDS[] = {
     {"fanout",
      "cpu_us_per_delivery",
-     {{"cpu_us_per_delivery", "CPU-us a delivery", 1, 3},
+     {{"cpu_us_per_delivery", "CPU-us/delivery", 1, 3},
       {"deliveries_per_s", "deliveries/s", 1, 0},
       {"server_cores", "server cores", 1, 2},
+      {"deliveries_per_read", "deliveries/read", 1, 1},
       {"p50_us", "p50 ms", 1e-3, 2},
       {"p99_us", "p99 ms", 1e-3, 2},
       {"lost", "lost", 1, 0},
       {"duplicates", "twice", 1, 0}}},
     {"unicast",
      "cpu_us_per_delivery",
-     {{"cpu_us_per_delivery", "CPU-us a delivery", 1, 2},
+     {{"cpu_us_per_delivery", "CPU-us/delivery", 1, 2},
       {"deliveries_per_s", "deliveries/s", 1, 0},
-      {"other_cpu_us_per_message", "Redis CPU-us a message", 1, 2},
+      {"other_cpu_us_per_message", "Redis us/message", 1, 2},
       {"p50_us", "p50 ms", 1e-3, 2},
       {"p99_us", "p99 ms", 1e-3, 2},
       {"lost", "lost", 1, 0},
       {"duplicates", "twice", 1, 0}}},
     {"idle",
      "pss_per_conn",
-     {{"pss_per_conn", "KiB a connection", 1.0 / 1024, 2}, {"server_cores", "% of a core idle", 100, 2}}},
+     {{"pss_per_conn", "KiB/connection", 1.0 / 1024, 2}, {"server_cores", "% of a core", 100, 2}}},
     {"connect",
      "cpu_us_per_connect",
-     {{"cpu_us_per_connect", "CPU-us a connect", 1, 1}, {"connects_per_s", "connects/s", 1, 0}}},
+     {{"cpu_us_per_connect", "CPU-us/connect", 1, 1}, {"connects_per_s", "connects/s", 1, 0}}},
 };
 
 static const struct {
@@ -191,11 +192,12 @@ static double median_ratio(const struct table *t, const struct row *like, const 
 
 static void print_title(const struct table *t, const struct row *like, unsigned rounds)
 {
+    bool messages = strcmp(like->kind->bench, "fanout") == 0 || strcmp(like->kind->bench, "unicast") == 0;
     printf("%s%s: %u %s", t->markdown ? "\n### " : "\n", like->kind->bench, like->subs,
-           like->kind->columns[0].title[0] == 'K' ? "connections" : "subscribers");
+           messages ? "subscribers" : "connections");
     if (like->rate)
         printf(", %u messages/s", like->rate);
-    else if (strcmp(like->kind->bench, "fanout") == 0 || strcmp(like->kind->bench, "unicast") == 0)
+    else if (messages)
         printf(", saturated");
     printf(", median of %u round%s\n\n", rounds, rounds == 1 ? "" : "s");
 }
@@ -218,7 +220,7 @@ static void print_header(const struct table *t, const struct kind *k)
 {
     printf(t->markdown ? "| |" : "  %-14s", "");
     for (size_t i = 0; i < FIELDS && k->columns[i].key; i++)
-        printf(t->markdown ? " %s |" : "  %22s", k->columns[i].title);
+        printf(t->markdown ? " %s |" : "  %17s", k->columns[i].title);
     printf("\n");
     if (!t->markdown)
         return;
@@ -235,7 +237,7 @@ static void print_value(const struct table *t, double v, int decimals)
         snprintf(text, sizeof text, "-");
     else
         snprintf(text, sizeof text, "%.*f", decimals, v);
-    printf(t->markdown ? " %s |" : "  %22s", text);
+    printf(t->markdown ? " %s |" : "  %17s", text);
 }
 
 static void print_rows(struct table *t, const struct row *like)
