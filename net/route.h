@@ -1,0 +1,38 @@
+/*
+ * route.h - which handler serves which path and method: one table.
+ */
+#ifndef NET_ROUTE_H
+#define NET_ROUTE_H
+
+#include "core/base.h"
+
+struct config;
+struct conn;
+struct http_head;
+struct http_request;
+struct net_env;
+
+enum route_flag {
+    ROUTE_INTERNAL = 1, /* not on a public listener */
+    ROUTE_API_KEY = 2,  /* the server API's key is asked for before the body is read */
+    ROUTE_ORIGIN = 4,   /* a browser's Origin must be on the list (WebSocket checks it itself) */
+    ROUTE_ECHO = 8,     /* only with --echo */
+    ROUTE_DEV = 16,     /* only with --dev */
+};
+
+struct route {
+    const char *path;
+    unsigned method; /* enum http_method; GET serves HEAD too */
+    unsigned flags;
+    /* The longest body it takes, in bytes; NULL: none. */
+    size_t (*limit)(const struct config *cfg);
+    /* Answers, waits (http_wait) or takes the connection over. */
+    void (*handle)(struct conn *c, const struct http_request *r);
+};
+
+/* The route of a request, or NULL; *allow is then a list of the methods this path has ("GET, HEAD, OPTIONS"), empty for
+ * a path that is not there. `allow` holds at least 64 bytes. */
+const struct route *route_find(const struct net_env *env, bool public, const struct http_head *h, char *allow,
+                               size_t allowlen) MUST_CHECK;
+
+#endif
