@@ -8,6 +8,7 @@
 #include "floor.h"
 
 #include "proto/ws_frame.h"
+#include "uring.h"
 #include "wire.h"
 
 #include <errno.h>
@@ -22,6 +23,7 @@
 #define HEAD_MAX 2048u
 #define LATE_MAX (16u * 1024 * 1024)
 #define EVENTS   256
+#define RING     4096u
 
 enum role { ROLE_LISTENER, ROLE_NEW, ROLE_SUBSCRIBER, ROLE_FEED };
 
@@ -39,6 +41,7 @@ struct floor {
     struct line **subs; /* by index */
     unsigned nsubs;
     bool joined;
+    struct uring *uring; /* NULL: plain sends */
     int ep;
     uint8_t feed[FEED_BUF + 65536];
     size_t feed_n;
@@ -75,8 +78,22 @@ static void keep_late(struct floor *f, struct line *l, const uint8_t *p, size_t 
     l->late_n += n;
 }
 
+/* A short send in a ring cannot be mended: later bytes of the same socket may be out already. */
+static void ring_run(struct floor *f)
+{
+    if (uring_run(f->uring) == 0)
+        return;
+    fprintf(stderr, "crier-bench: a socket had no room for a send of the ring: a smaller --window is needed\n");
+    _exit(1);
+}
+
 static void deliver(struct floor *f, struct line *l, const uint8_t *p, size_t n)
 {
+    if (f->uring) {
+        while (!uring_send(f->uring, l->fd, p, n))
+            ring_run(f);
+        return;
+    }
     ssize_t r = l->late_n ? 0 : send(l->fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (r < 0)
         r = 0;
@@ -127,6 +144,8 @@ static void hand_out(struct floor *f)
     }
     if (batched)
         deliver_all(f, f->batch, batched);
+    if (f->uring)
+        ring_run(f);
     memmove(f->feed, f->feed + used, f->feed_n - used);
     f->feed_n -= used;
 }
@@ -248,16 +267,18 @@ static int start(struct floor *f)
     return 0;
 }
 
-int floor_serve(struct board *b, unsigned subs, bool joined)
+int floor_serve(struct board *b, unsigned subs, const char *mode)
 {
     struct floor *f = calloc(1, sizeof *f);
     if (!f)
         return 1;
     f->board = b;
     f->nsubs = subs;
-    f->joined = joined;
-    if (start(f) < 0) {
+    f->joined = strcmp(mode, "joined") == 0;
+    f->uring = strcmp(mode, "uring") == 0 ? uring_new(RING) : NULL;
+    if ((!f->uring && strcmp(mode, "uring") == 0) || start(f) < 0) {
         perror("crier-bench: the floor server cannot start");
+        uring_free(f->uring);
         free(f);
         return 1;
     }
@@ -267,6 +288,7 @@ int floor_serve(struct board *b, unsigned subs, bool joined)
         for (int i = 0; i < n; i++)
             on_event(f, events[i].data.ptr, events[i].events);
     }
+    uring_free(f->uring);
     free(f->subs);
     free(f);
     return 0;

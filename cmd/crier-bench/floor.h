@@ -8,8 +8,8 @@
 #include "board.h"
 #include "options.h"
 
-/* Serves until PHASE_END; says its port on the board. joined: one send a batch and subscriber, else one a message. The
- * exit status of the process. */
-int floor_serve(struct board *b, unsigned subs, bool joined) MUST_CHECK;
+/* Serves until PHASE_END; says its port on the board. mode: "send" (one a message and subscriber), "joined" (one a
+ * batch and subscriber), "uring" (one a message, all of a batch in one system call). The exit status of the process. */
+int floor_serve(struct board *b, unsigned subs, const char *mode) MUST_CHECK;
 
 #endif

@@ -15,7 +15,7 @@ static const struct {
 } COMMANDS[] = {
     {"fanout", measure_fanout, "one room (or channel), N subscribers, every message to all of them"},
     {"unicast", measure_unicast, "N users, each message to one of them in turn"},
-    {"floor", measure_floor, "the same against a bare epoll server: --mode send|joined, --unicast"},
+    {"floor", measure_floor, "the same against a bare epoll server: --mode send|joined|uring, --unicast"},
     {"idle", measure_idle, "N connections held: memory of each, CPU of all"},
     {"connect", measure_connect, "N connections opened: CPU of each"},
 };

@@ -32,7 +32,8 @@ static const struct option_row ROWS[] = {
     ROW("user-prefix", TEXT, user_prefix, "b", "users are PREFIX0, PREFIX1, ..."),
     ROW("protocol", TEXT, protocol, "crier", "crier (welcome, subscribe) or plain (ready after the upgrade)"),
     ROW("body", TEXT, body, "auto", "raw, envelope {\"data\":..}, live (with ttl 0), api; auto: by --publish"),
-    ROW("mode", TEXT, mode, "joined", "floor: send (one a message) or joined (one a batch)"),
+    ROW("mode", TEXT, mode, "joined",
+        "floor: send (one a message), joined (one a batch), uring (a batch a system call)"),
     ROW("server-pid", TEXT, server_pid, NULL, "processes whose CPU and memory are measured, comma-separated"),
     ROW("other-pid", TEXT, other_pid, NULL, "processes reported beside them (Redis)"),
     ROW("label", TEXT, label, "", "repeated in the result"),
@@ -122,7 +123,7 @@ static int one_of(const char *name, const char *value, const char *a, const char
 
 static int check(const struct options *o)
 {
-    if (one_of("protocol", o->protocol, "crier", "plain", "") || one_of("mode", o->mode, "send", "joined", "") ||
+    if (one_of("protocol", o->protocol, "crier", "plain", "") || one_of("mode", o->mode, "send", "joined", "uring\0") ||
         one_of("body", o->body, "auto", "raw", "envelope\0live\0api\0"))
         return -1;
     if (o->tls && one_of("tls", o->tls, "1.2", "1.3", ""))

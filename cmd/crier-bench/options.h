@@ -14,7 +14,7 @@ struct options {
     const char *user_prefix; /* users are called PREFIX0, PREFIX1, ... */
     const char *protocol;    /* crier | plain */
     const char *body;        /* auto | raw | envelope | live | api */
-    const char *mode;        /* floor: send | joined */
+    const char *mode;        /* floor: send | joined | uring */
     const char *server_pid;  /* comma-separated */
     const char *other_pid;   /* comma-separated: a helper of the server, reported beside it (Redis) */
     const char *label;

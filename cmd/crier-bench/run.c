@@ -130,7 +130,7 @@ int run_floor(struct run *r, unsigned *port)
     if (pid < 0)
         return -1;
     if (pid == 0)
-        _exit(floor_serve(r->board, r->o->subs, strcmp(r->o->mode, "joined") == 0));
+        _exit(floor_serve(r->board, r->o->subs, r->o->mode));
     while ((*port = (unsigned)atomic_load_explicit(&r->board->floor_port, memory_order_acquire)) == 0) {
         if (child_failed(r))
             return -1;
