@@ -1,0 +1,545 @@
+/*
+ * test_session.c - the node rule on a real shard thread: a real socket as the client, and the test in the dispatcher's
+ * place, so that every order of events can be made on purpose.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/config.h"
+#include "core/inbox.h"
+#include "core/metrics.h"
+#include "core/msg.h"
+#include "net/auth.h"
+#include "net/net_env.h"
+#include "net/shard.h"
+#include "proto/job_codec.h"
+
+#define DEADLINE_MS 10000
+
+struct world {
+    struct config cfg;
+    struct net_env env;
+    struct auth *auth;
+    struct inbox *shard_in[1], *dispatcher, *main_in;
+    struct metrics metrics;
+    struct metrics *blocks[1];
+    uint64_t key[2];
+    _Atomic bool ready;
+    struct shard *shard;
+    int port;
+    struct op *ops[64]; /* what the shard has asked for and the test has not looked at */
+    unsigned nops;
+};
+
+static void start_with(struct world *w, unsigned window, unsigned ack_flush_ms)
+{
+    char err[256], bound[64];
+    memset(w, 0, sizeof *w);
+    config_init(&w->cfg);
+    w->cfg.dev = true;
+    w->cfg.window = window;
+    w->cfg.ack_flush_ms = ack_flush_ms;
+    w->auth = auth_new(&w->cfg, err, sizeof err);
+    assert_non_null(w->auth);
+    w->shard_in[0] = inbox_new(3, 64);
+    w->dispatcher = inbox_new(3, 64);
+    w->main_in = inbox_new(3, 64);
+    metrics_init(&w->metrics, "shard-0");
+    w->blocks[0] = &w->metrics;
+    w->env = (struct net_env){.cfg = &w->cfg,
+                              .node = "test.1",
+                              .version = "0",
+                              .nshards = 1,
+                              .dispatcher = w->dispatcher,
+                              .shards = w->shard_in,
+                              .main = w->main_in,
+                              .metrics = w->blocks,
+                              .nmetrics = 1,
+                              .owner_key = w->key,
+                              .auth = w->auth,
+                              .ready = &w->ready};
+    int fd;
+    if (!listener_bind("127.0.0.1:0", 1, &fd, bound, sizeof bound, err, sizeof err))
+        fail_msg("%s", err);
+    w->port = (int)strtol(strrchr(bound, ':') + 1, NULL, 10);
+    struct listen_socket ls = {.fd = fd};
+    w->shard = shard_start(&w->env, 0, w->shard_in[0], &w->metrics, &ls, 1, err, sizeof err);
+    if (!w->shard)
+        fail_msg("%s", err);
+}
+
+static void to_shard(struct world *w, enum msg_kind kind, void *ptr, uint32_t arg)
+{
+    assert_true(inbox_push(w->shard_in[0], 1, (struct item){.kind = kind, .arg = arg, .ptr = ptr}));
+}
+
+static void start(struct world *w, unsigned window)
+{
+    start_with(w, window, 100);
+}
+
+static void stop(struct world *w)
+{
+    to_shard(w, MSG_STOP, NULL, STOP_DRAIN);
+    to_shard(w, MSG_STOP, NULL, STOP_NOW);
+    shard_join(w->shard);
+    shard_free(w->shard);
+    for (unsigned i = 0; i < w->nops; i++)
+        op_free(w->ops[i]);
+    inbox_free(w->shard_in[0], msg_drop, NULL);
+    inbox_free(w->dispatcher, msg_drop, NULL);
+    inbox_free(w->main_in, msg_drop, NULL);
+    auth_free(w->auth);
+    config_fini(&w->cfg);
+}
+
+/* ---- in the dispatcher's place ---- */
+
+static void keep(void *arg, struct item it)
+{
+    struct world *w = arg;
+    assert_int_equal(it.kind, MSG_OP);
+    assert_true(w->nops < 64);
+    w->ops[w->nops++] = it.ptr;
+}
+
+/* The next op of a kind; others are kept for later. */
+static struct op *next_op(struct world *w, enum op_kind kind)
+{
+    for (;;) {
+        for (unsigned i = 0; i < w->nops; i++) {
+            struct op *op = w->ops[i];
+            if (op->kind != kind)
+                continue;
+            memmove(w->ops + i, w->ops + i + 1, (--w->nops - i) * sizeof w->ops[0]);
+            return op;
+        }
+        struct pollfd p = {.fd = inbox_fd(w->dispatcher), .events = POLLIN};
+        if (poll(&p, 1, DEADLINE_MS) != 1)
+            fail_msg("no op of kind %d came", (int)kind);
+        (void)inbox_drain(w->dispatcher, 64, keep, w);
+    }
+}
+
+static struct job *make_job(const char *user, uint64_t seq, uint64_t prev, const char *data)
+{
+    struct job_head h = {.kind = TARGET_USER,
+                         .target = span_str(user),
+                         .seq = seq,
+                         .prev = prev,
+                         .ts_ms = 1,
+                         .id = SPAN_LIT("id"),
+                         .priority = PRIO_NORMAL,
+                         .format = DATA_JSON,
+                         .data = span_str(data)};
+    struct job *j = job_pack(&h);
+    assert_non_null(j);
+    return j;
+}
+
+static void push_stored(struct world *w, uint64_t seq, uint64_t prev)
+{
+    char data[32];
+    snprintf(data, sizeof data, "%llu", (unsigned long long)seq);
+    to_shard(w, MSG_JOB, make_job("alice", seq, prev, data), 0);
+}
+
+/* Fills a page with entries first..last (seq = 1 step each, prev = seq - 1). */
+static void fill_page(struct op_page *p, uint64_t first, uint64_t last, uint64_t top, bool more)
+{
+    unsigned n = last >= first && first ? (unsigned)(last - first + 1) : 0;
+    p->top = top;
+    p->more = more;
+    p->jobs = n ? calloc(n, sizeof *p->jobs) : NULL;
+    for (unsigned i = 0; i < n; i++) {
+        char data[32];
+        snprintf(data, sizeof data, "%llu", (unsigned long long)(first + i));
+        p->jobs[p->njobs++] = make_job("alice", first + i, first + i - 1, data);
+    }
+}
+
+static void answer_attach(struct world *w, uint64_t cursor, uint64_t first, uint64_t last, uint64_t top, uint64_t gap)
+{
+    struct op *op = next_op(w, OP_ATTACH);
+    assert_string_equal(op->attach.user, "alice");
+    op->attach.cursor = cursor;
+    op->attach.pending = last >= first && first ? last - first + 1 : 0;
+    op->attach.page.gap = gap;
+    fill_page(&op->attach.page, first, last, top, false);
+    to_shard(w, MSG_OP, op, 0);
+}
+
+static void answer_fetch(struct world *w, uint64_t from, uint64_t first, uint64_t last, uint64_t top)
+{
+    struct op *op = next_op(w, OP_FETCH);
+    assert_int_equal(op->fetch.from, from);
+    fill_page(&op->fetch.page, first, last, top, false);
+    to_shard(w, MSG_OP, op, 0);
+}
+
+/* ---- the client ---- */
+
+struct client {
+    int fd;
+    uint8_t buf[65536];
+    size_t len;
+    char text[4096];
+};
+
+static void fill(struct client *c)
+{
+    struct pollfd p = {.fd = c->fd, .events = POLLIN};
+    if (poll(&p, 1, DEADLINE_MS) != 1)
+        fail_msg("the broker sent nothing");
+    ssize_t n = recv(c->fd, c->buf + c->len, sizeof c->buf - c->len, 0);
+    if (n <= 0)
+        fail_msg("the broker closed the connection");
+    c->len += (size_t)n;
+}
+
+static void consume(struct client *c, size_t n)
+{
+    memmove(c->buf, c->buf + n, c->len - n);
+    c->len -= n;
+}
+
+static void dial(struct world *w, struct client *c, const char *query)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)w->port)};
+    char req[512];
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    c->len = 0;
+    c->fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(c->fd, (struct sockaddr *)&a, sizeof a), 0);
+    int n = snprintf(req, sizeof req,
+                     "GET /ws?%s HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+                     query);
+    assert_int_equal(send(c->fd, req, (size_t)n, 0), n);
+}
+
+static void skip_head(struct client *c)
+{
+    uint8_t *end;
+    while (!(end = memmem(c->buf, c->len, "\r\n\r\n", 4)))
+        fill(c);
+    assert_memory_equal(c->buf, "HTTP/1.1 101", 12);
+    consume(c, (size_t)(end - c->buf) + 4);
+}
+
+/* The next frame of the server (all are short here): its opcode; payload in c->text. */
+static int next_frame(struct client *c)
+{
+    for (;;) {
+        size_t head = c->len >= 2 && (c->buf[1] & 0x7f) == 126 ? 4 : 2;
+        if (c->len >= head) {
+            size_t n = head == 4 ? (size_t)c->buf[2] << 8 | c->buf[3] : (size_t)(c->buf[1] & 0x7f);
+            if (c->len >= head + n) {
+                int op = c->buf[0] & 15;
+                memcpy(c->text, c->buf + head, n);
+                c->text[n] = '\0';
+                consume(c, head + n);
+                return op;
+            }
+        }
+        fill(c);
+    }
+}
+
+static void expect_text(struct client *c, const char *part)
+{
+    assert_int_equal(next_frame(c), 1);
+    if (!strstr(c->text, part))
+        fail_msg("expected %s in %s", part, c->text);
+}
+
+static void expect_seq(struct client *c, uint64_t seq)
+{
+    char part[64];
+    snprintf(part, sizeof part, "\"seq\":%llu,", (unsigned long long)seq);
+    expect_text(c, part);
+}
+
+static void say(struct client *c, const char *text)
+{
+    uint8_t f[256] = {0x81, (uint8_t)(0x80 | strlen(text)), 0, 0, 0, 0};
+    memcpy(f + 6, text, strlen(text));
+    assert_int_equal(send(c->fd, f, 6 + strlen(text), 0), 6 + strlen(text));
+}
+
+/* A round trip: everything the client said before has been handled. */
+static void sync_client(struct client *c)
+{
+    say(c, "{\"type\":\"unsubscribe\",\"ref\":\"sync\",\"room\":\"none\"}");
+    expect_text(c, "not_subscribed");
+}
+
+static void connect_alice(struct world *w, struct client *c, uint64_t top)
+{
+    dial(w, c, "user=alice&device=d1&ack=explicit");
+    answer_attach(w, top, 0, 0, top, 0);
+    skip_head(c);
+    expect_text(c, "\"type\":\"welcome\"");
+}
+
+/* ---- tests ---- */
+
+static void the_next_one_is_delivered_and_old_ones_are_not(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    start(&w, 256);
+    connect_alice(&w, &c, 5);
+    push_stored(&w, 6, 5);
+    push_stored(&w, 6, 5);
+    push_stored(&w, 5, 4);
+    push_stored(&w, 7, 6);
+    expect_seq(&c, 6);
+    expect_seq(&c, 7);
+    sync_client(&c); /* and nothing else */
+    close(c.fd);
+    stop(&w);
+}
+
+static void a_gap_is_fetched(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    start(&w, 256);
+    connect_alice(&w, &c, 5);
+    push_stored(&w, 9, 8);
+    push_stored(&w, 10, 9); /* while it fetches: remembered only */
+    answer_fetch(&w, 5, 6, 9, 9);
+    for (uint64_t s = 6; s <= 9; s++)
+        expect_seq(&c, s);
+    answer_fetch(&w, 9, 10, 10, 10);
+    expect_seq(&c, 10);
+    push_stored(&w, 11, 10);
+    expect_seq(&c, 11);
+    close(c.fd);
+    stop(&w);
+}
+
+static void a_push_that_overtakes_the_attach_is_not_lost(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    start(&w, 256);
+    dial(&w, &c, "user=alice&device=d1&ack=explicit");
+    struct op *attach = next_op(&w, OP_ATTACH);
+    push_stored(&w, 6, 5);
+    attach->attach.cursor = 3;
+    attach->attach.pending = 2;
+    fill_page(&attach->attach.page, 4, 5, 5, false);
+    to_shard(&w, MSG_OP, attach, 0);
+    skip_head(&c);
+    expect_text(&c, "\"cursor\":3");
+    expect_seq(&c, 4);
+    expect_seq(&c, 5);
+    answer_fetch(&w, 5, 6, 6, 6);
+    expect_seq(&c, 6);
+    sync_client(&c);
+    close(c.fd);
+    stop(&w);
+}
+
+static void the_window_leaves_the_rest_to_the_inbox(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    start(&w, 4);
+    connect_alice(&w, &c, 0);
+    for (uint64_t s = 1; s <= 6; s++)
+        push_stored(&w, s, s - 1);
+    for (uint64_t s = 1; s <= 4; s++)
+        expect_seq(&c, s);
+    sync_client(&c);
+    say(&c, "{\"type\":\"ack\",\"seq\":3}");
+    answer_fetch(&w, 4, 5, 6, 6);
+    expect_seq(&c, 5);
+    expect_seq(&c, 6);
+    struct op *ack = next_op(&w, OP_ACK);
+    assert_int_equal(ack->ack.n, 1);
+    assert_string_equal(ack->ack.v[0].device, "d1");
+    assert_int_equal(ack->ack.v[0].seq, 3);
+    op_free(ack);
+    close(c.fd);
+    stop(&w);
+}
+
+static void acks_are_clamped_and_end_in_the_detach(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    start_with(&w, 256, 60000);
+    connect_alice(&w, &c, 5);
+    push_stored(&w, 6, 5);
+    expect_seq(&c, 6);
+    say(&c, "{\"type\":\"ack\",\"seq\":9007199254740000}");
+    sync_client(&c);
+    close(c.fd);
+    struct op *d = next_op(&w, OP_DETACH);
+    assert_true(d->detach.last);
+    assert_int_equal(d->detach.acked, 6);
+    op_free(d);
+    stop(&w);
+}
+
+static void failed_acks_are_written_again(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    start(&w, 256);
+    connect_alice(&w, &c, 5);
+    push_stored(&w, 6, 5);
+    expect_seq(&c, 6);
+    say(&c, "{\"type\":\"ack\",\"seq\":6}");
+    struct op *ack = next_op(&w, OP_ACK);
+    ack->status = OP_AWAY;
+    to_shard(&w, MSG_OP, ack, 0);
+    ack = next_op(&w, OP_ACK);
+    assert_int_equal(ack->ack.v[0].seq, 6);
+    op_free(ack);
+    close(c.fd);
+    stop(&w);
+}
+
+static void a_dropped_range_is_told_as_a_gap(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    start(&w, 256);
+    dial(&w, &c, "user=alice&device=d1&ack=explicit");
+    answer_attach(&w, 3, 8, 9, 9, 7);
+    skip_head(&c);
+    expect_text(&c, "\"type\":\"welcome\"");
+    expect_text(&c, "\"type\":\"gap\"");
+    expect_seq(&c, 8);
+    expect_seq(&c, 9);
+    close(c.fd);
+    stop(&w);
+}
+
+static void live_only_messages_do_not_overtake_a_fetch(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    start(&w, 256);
+    connect_alice(&w, &c, 5);
+    to_shard(&w, MSG_JOB, make_job("alice", 0, 0, "\"live-1\""), 0);
+    expect_text(&c, "live-1");
+    push_stored(&w, 8, 7);
+    to_shard(&w, MSG_JOB, make_job("alice", 0, 0, "\"live-2\""), 0);
+    answer_fetch(&w, 5, 6, 8, 8);
+    for (uint64_t s = 6; s <= 8; s++)
+        expect_seq(&c, s);
+    sync_client(&c);
+    assert_int_equal(metric_get(&w.metrics, M_DROP_BEHIND), 1);
+    close(c.fd);
+    stop(&w);
+}
+
+static void the_store_away_only_delays(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    start(&w, 256);
+    dial(&w, &c, "user=alice&device=d1&ack=explicit");
+    struct op *op = next_op(&w, OP_ATTACH);
+    op->status = OP_AWAY;
+    to_shard(&w, MSG_OP, op, 0);
+    skip_head(&c); /* upgraded, no welcome yet */
+    to_shard(&w, MSG_STORE_STATE, NULL, 1);
+    answer_attach(&w, 2, 3, 3, 3, 0);
+    expect_text(&c, "\"type\":\"welcome\"");
+    expect_seq(&c, 3);
+    push_stored(&w, 5, 4);
+    op = next_op(&w, OP_FETCH);
+    op->status = OP_AWAY;
+    to_shard(&w, MSG_OP, op, 0);
+    to_shard(&w, MSG_STORE_STATE, NULL, 0);
+    to_shard(&w, MSG_STORE_STATE, NULL, 1);
+    answer_fetch(&w, 3, 4, 5, 5);
+    expect_seq(&c, 4);
+    expect_seq(&c, 5);
+    close(c.fd);
+    stop(&w);
+}
+
+static void the_newer_connection_of_a_device_wins(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client a, b;
+    start(&w, 256);
+    connect_alice(&w, &a, 5);
+    dial(&w, &b, "user=alice&device=d1&ack=explicit");
+    struct op *d = next_op(&w, OP_DETACH);
+    assert_false(d->detach.last); /* the newer one is there already */
+    op_free(d);
+    assert_int_equal(next_frame(&a), 8);
+    assert_int_equal((uint8_t)a.text[0] << 8 | (uint8_t)a.text[1], 4010);
+    answer_attach(&w, 5, 0, 0, 5, 0);
+    skip_head(&b);
+    expect_text(&b, "\"type\":\"welcome\"");
+    push_stored(&w, 6, 5);
+    expect_seq(&b, 6);
+    close(a.fd);
+    close(b.fd);
+    stop(&w);
+}
+
+static void behind_makes_it_fetch(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    start(&w, 256);
+    connect_alice(&w, &c, 5);
+    struct behind *b = behind_new(SPAN_LIT("alice"), 7);
+    assert_non_null(b);
+    to_shard(&w, MSG_BEHIND, b, 0);
+    answer_fetch(&w, 5, 6, 7, 7);
+    expect_seq(&c, 6);
+    expect_seq(&c, 7);
+    close(c.fd);
+    stop(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_next_one_is_delivered_and_old_ones_are_not),
+        cmocka_unit_test(a_gap_is_fetched),
+        cmocka_unit_test(a_push_that_overtakes_the_attach_is_not_lost),
+        cmocka_unit_test(the_window_leaves_the_rest_to_the_inbox),
+        cmocka_unit_test(acks_are_clamped_and_end_in_the_detach),
+        cmocka_unit_test(failed_acks_are_written_again),
+        cmocka_unit_test(a_dropped_range_is_told_as_a_gap),
+        cmocka_unit_test(live_only_messages_do_not_overtake_a_fetch),
+        cmocka_unit_test(the_store_away_only_delays),
+        cmocka_unit_test(the_newer_connection_of_a_device_wins),
+        cmocka_unit_test(behind_makes_it_fetch),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
