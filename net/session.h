@@ -42,12 +42,12 @@ struct session_io {
 
 enum session_state { SESSION_NEW, SESSION_ATTACHING, SESSION_LIVE, SESSION_OVER };
 
-/* A request of this client that the dispatcher has: its ref is needed for the answer. */
+/* A send of this client that the dispatcher has: its ref and the message's id are needed for the answer. */
 struct pending_ref {
     struct pending_ref *next;
     uint64_t serial;
-    size_t len;
-    uint8_t ref[];
+    size_t ref_len, id_len;
+    uint8_t bytes[]; /* ref, then id */
 };
 
 struct membership {

@@ -83,14 +83,15 @@ static void fail(struct session *s, struct span ref, const char *code, const cha
 
 /* ---- requests that wait for the dispatcher ---- */
 
-static bool remember(struct session *s, struct span ref, uint64_t serial)
+static bool remember(struct session *s, struct span ref, struct span id, uint64_t serial)
 {
-    struct pending_ref *p = malloc(sizeof *p + ref.n);
+    struct pending_ref *p = malloc(sizeof *p + ref.n + id.n);
     if (!p)
         return false;
-    *p = (struct pending_ref){.next = s->pending, .serial = serial, .len = ref.n};
+    *p = (struct pending_ref){.next = s->pending, .serial = serial, .ref_len = ref.n, .id_len = id.n};
     if (ref.n)
-        memcpy(p->ref, ref.p, ref.n);
+        memcpy(p->bytes, ref.p, ref.n);
+    memcpy(p->bytes + ref.n, id.p, id.n);
     s->pending = p;
     if (++s->npending >= PENDING_MAX)
         conn_pause(s->conn);
@@ -137,19 +138,18 @@ static const char *status_code(enum op_status st)
     return "bad_request";
 }
 
-/* The id that the answer names: the sender's own, or the one made for it (it is in the payload only then). */
 void session_push_done(struct session *s, struct op *op)
 {
     push_count(s->conn->shard->m, op);
     struct pending_ref *p = recall(s, op->serial);
     if (p && s->state != SESSION_OVER) {
         const struct op_target *t = &op->push.targets[0];
-        struct span ref = span_of(p->ref, p->len);
+        struct span ref = span_of(p->bytes, p->ref_len), id = span_of(p->bytes + p->ref_len, p->id_len);
         enum op_status st = op->status == OP_OK ? t->status : op->status;
         if (st == OP_OK) {
             struct buf b;
             buf_init(&b, OBJECT_MAX);
-            if (encode_ok_send(s->io->codec, ref, span_str(op->push.id), t->seq, t->online, t->duplicate, &b))
+            if (encode_ok_send(s->io->codec, ref, id, t->seq, t->online, t->duplicate, &b))
                 (void)s->io->control(s, buf_span(&b));
             buf_fini(&b);
         } else {
@@ -196,7 +196,7 @@ static void do_send(struct session *s, const struct command *cmd)
                             .name = cmd->user.n ? cmd->user : cmd->room};
     struct op *op = push_op_new(&e, s->io->codec, &t, 1, cmd->id);
     uint64_t serial = ++s->next_serial;
-    if (!op || (!cmd->echo && t.kind != TARGET_USER && !mute(s, e.id)) || !remember(s, cmd->ref, serial)) {
+    if (!op || (!cmd->echo && t.kind != TARGET_USER && !mute(s, e.id)) || !remember(s, cmd->ref, e.id, serial)) {
         op_free(op);
         fail(s, cmd->ref, "overloaded", "out of memory; try again later");
         return;
