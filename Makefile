@@ -90,6 +90,9 @@ $(BUILD)/unit/$(1)/%: test/unit/$(1)/%.c $(foreach l,$(below_$(1)),$(call lib,$(
 endef
 $(foreach l,$(LAYERS),$(eval $(call UNIT,$(l))))
 
+# Tests that make allocations fail: the linker sends the layers' own calls through the test.
+$(BUILD)/unit/core/test_alloc: ALL_LDFLAGS += $(foreach f,malloc calloc realloc aligned_alloc free,-Wl,--wrap=$(f))
+
 .PHONY: unit-bins
 unit-bins: $(UNIT_BINS)
 
