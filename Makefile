@@ -9,7 +9,7 @@ BUILD  ?= build$(if $(SAN),-$(SAN))$(if $(findstring clang,$(CC)),-clang)
 VERSION := 0.1.0
 
 PKG    := libevent libevent_openssl openssl hiredis libjwt zlib
-MSGPACK := $(shell pkg-config --exists msgpack-c 2>/dev/null && echo msgpack-c || echo msgpack)
+MSGPACK = $(shell pkg-config --exists msgpack-c 2>/dev/null && echo msgpack-c || echo msgpack)
 # Asked once, lazily: scripts/bootstrap may still have to install pkg-config and the libraries.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PKG) $(MSGPACK) 2>/dev/null))$(PKG_CFLAGS)
 PKG_LIBS   = $(eval PKG_LIBS := $(shell pkg-config --libs $(PKG) $(MSGPACK) 2>/dev/null) -linih)$(PKG_LIBS)
@@ -38,6 +38,9 @@ BINS   := crier crierctl crier-bench
 lib     = $(BUILD)/lib$(1).a
 objs    = $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard $(1)/*.c)))
 
+# A recipe that failed leaves no half-written file behind.
+.DELETE_ON_ERROR:
+
 .PHONY: all
 all: deps $(foreach b,$(BINS),$(if $(wildcard cmd/$(b)/*.c),$(BUILD)/$(b)))
 
@@ -58,7 +61,7 @@ $(BUILD)/gen/%.o: $(BUILD)/gen/%.c
 $(call objs,store): | $(BUILD)/gen/crier_lua.h
 
 # ---- the layers ----
-$(BUILD)/%.o: %.c
+$(BUILD)/%.o: %.c | deps
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c $< -o $@
 
