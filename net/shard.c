@@ -340,6 +340,8 @@ static void tear_down(struct shard *s)
 {
     struct conn *c;
     size_t it = 0;
+    session_flush_acks(s); /* few ops for many cursors; the detaches that follow then carry none */
+    retry_ops(s);
     while ((c = idmap_next(&s->conns, &it)) != NULL)
         conn_close(c, CLOSE_DRAIN);
     flush_dirty(s);
@@ -350,7 +352,6 @@ static void tear_down(struct shard *s)
         c->resuming = c->dirty = false;
     hand_over(s);
     reap(s);
-    session_flush_acks(s);
     retry_ops(s);
     struct list *l;
     while ((l = list_pop(&s->unsent_ops)) != NULL)
