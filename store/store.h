@@ -21,6 +21,10 @@ struct store_up {
     void (*done)(void *arg, struct op *op);
     /* The store answers again / no longer (op_status AWAY until then). */
     void (*state)(void *arg, bool ready);
+    /* What `ready` says has changed. */
+    void (*ready)(void *arg, bool ready);
+    /* The user has stored entries up to seq that may not have come through `job`: fetch them. `user` is borrowed. */
+    void (*behind)(void *arg, struct span user, uint64_t seq);
 };
 
 struct store_ops {
@@ -33,6 +37,11 @@ struct store_ops {
     void (*unsubscribe)(struct store *s, struct span room);
     /* True while the node's own probe comes back. */
     bool (*ready)(const struct store *s);
+    /* The node is about to stop: writes what is still to be written and says goodbye to the other nodes. */
+    void (*leave)(struct store *s);
+    /* True when nothing that was submitted, and nothing of `leave`, is still on its way. */
+    bool (*idle)(const struct store *s);
+    /* Answers what still waits with OP_AWAY through `done`, then frees everything. */
     void (*free)(struct store *s);
 };
 

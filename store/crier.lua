@@ -1,0 +1,500 @@
+#!lua name=crier
+-- crier.lua - the inbox protocol as a Redis Functions library (Redis 7 or newer): each function is one atomic step.
+--
+-- Idea: the inbox is the truth, the push to a node is a hint. A message with a TTL is stored first, gets a seq that only
+-- grows, and names the seq before it, so that a node sees by itself whether it has missed something.
+--
+-- Keys (all given by the caller; {T} is the partition of the user's name):
+--   m  hash  s last seq | n nodes "node node" | a highest ack of any device | g newest seq dropped by the cap
+--            x when the list ends | y when this hash's life was last renewed
+--            d:<device> "seq seen_s kind at"   kind: n named by the client, g by the server; at: * attached, - gone
+--   q  list  entries, oldest first   o  set  users a node has registered   i  string  seq given to an idempotency id
+-- Entry: >I8 seq | >I8 prev | >I4 expires_s | B idlen | id | P
+-- Frame on a node's channel (several may follow each other in one PUBLISH):
+--   'U' | >I8 seq | >I8 prev | >I4 expires_s | B idlen | >I2 userlen | >I4 plen | id | user | P        seq 0: live only
+--
+-- The library may be loaded by brokers of several versions: the highest VERSION stays.
+local VERSION = 1
+
+local META_S = 2592000   -- an untouched m lives 30 days
+local RENEW_S = 86400    -- its life is renewed at most once a day
+local SLACK_S = 300      -- a list outlives its last entry a little
+local CHUNK = 32         -- entries read at a time
+local MAX_DEVICES = 16
+local ENTRY = '>I8I8I4B'
+local FRAME = '>c1I8I8I4BI2I4'
+
+local function clock()
+  local t = redis.call('TIME')
+  local sec = tonumber(t[1])
+  return sec, sec * 1000000 + tonumber(t[2])
+end
+
+local function int(n) return string.format('%.0f', n) end
+
+local function renew(mk, stamp, sec)
+  if sec - tonumber(stamp or 0) > RENEW_S then
+    redis.call('HSET', mk, 'y', sec)
+    redis.call('EXPIRE', mk, META_S)
+  end
+end
+
+-- ---- the list --------------------------------------------------------------------------------------------------
+
+-- How many entries have seq <= cur (they stand in seq order): O(log n) look-ups.
+local function count_upto(qk, cur, n)
+  local lo, hi = 0, n
+  while lo < hi do
+    local mid = math.floor((lo + hi) / 2)
+    if struct.unpack('>I8', redis.call('LINDEX', qk, mid)) <= cur then lo = mid + 1 else hi = mid end
+  end
+  return lo
+end
+
+-- Appends to `out` the entries with seq > cur that have not expired, at most `limit` and about `maxb` bytes.
+-- Returns 1 when more are left, and how many entries > cur the list holds.
+local function page(qk, cur, top, limit, maxb, sec, out)
+  local n = cur < top and redis.call('LLEN', qk) or 0
+  if n == 0 then return 0, 0 end
+  local first = count_upto(qk, cur, n)
+  local taken, bytes, at = 0, 0, first
+  while at < n do
+    local chunk = redis.call('LRANGE', qk, at, at + CHUNK - 1)
+    for i = 1, #chunk do
+      local e = chunk[i]
+      local _, _, expires = struct.unpack(ENTRY, e)
+      if expires > sec then
+        if taken >= limit or (bytes > 0 and bytes + #e > maxb) then return 1, n - first end
+        taken, bytes = taken + 1, bytes + #e
+        out[#out + 1] = e
+      end
+    end
+    at = at + CHUNK
+  end
+  return 0, n - first
+end
+
+-- ---- nodes of a user -------------------------------------------------------------------------------------------
+
+-- 1: the user came online.
+local function add_node(mk, ok, user, node, nodes)
+  nodes = nodes or ''
+  if string.find(' ' .. nodes .. ' ', ' ' .. node .. ' ', 1, true) then return 0 end
+  redis.call('HSET', mk, 'n', nodes == '' and node or nodes .. ' ' .. node)
+  redis.call('SADD', ok, user)
+  return nodes == '' and 1 or 0
+end
+
+-- 1: the user went offline.
+local function remove_node(mk, node)
+  local nodes = redis.call('HGET', mk, 'n')
+  if not nodes then return 0 end
+  local left, found = {}, false
+  for nd in string.gmatch(nodes, '%S+') do
+    if nd == node then found = true else left[#left + 1] = nd end
+  end
+  if not found then return 0 end
+  if #left == 0 then
+    redis.call('HDEL', mk, 'n')
+    return 1
+  end
+  redis.call('HSET', mk, 'n', table.concat(left, ' '))
+  return 0
+end
+
+-- ---- devices ---------------------------------------------------------------------------------------------------
+
+local function device_read(value)
+  local seq, seen, kind, at = string.match(value or '', '^(%d+) (%d+) (%a) (%S)$')
+  return tonumber(seq), tonumber(seen), kind, at
+end
+
+local function device_text(seq, sec, kind, at)
+  return int(seq) .. ' ' .. sec .. ' ' .. kind .. ' ' .. at
+end
+
+local function fields(mk)
+  local flat, m = redis.call('HGETALL', mk), {}
+  for i = 1, #flat, 2 do m[flat[i]] = flat[i + 1] end
+  return m
+end
+
+-- Drops devices until there is room for one more: those gone before those attached, those the server named before those
+-- a client named, the longest unseen first.
+local function make_room(mk)
+  local known = {}
+  for f, value in pairs(fields(mk)) do
+    if string.sub(f, 1, 2) == 'd:' then
+      local _, seen, kind, at = device_read(value)
+      local rank = (at == '*' and 2 or 0) + (kind == 'n' and 1 or 0)
+      known[#known + 1] = {f, rank, seen or 0}
+    end
+  end
+  table.sort(known, function(a, b)
+    if a[2] ~= b[2] then return a[2] < b[2] end
+    if a[3] ~= b[3] then return a[3] < b[3] end
+    return a[1] < b[1]
+  end)
+  for i = 1, #known - MAX_DEVICES + 1 do redis.call('HDEL', mk, known[i][1]) end
+end
+
+-- Trims the list to the lowest cursor of the devices whose session still lasts; forgets the others. Returns how many
+-- entries went.
+local function trim(mk, qk, sec, session, guest)
+  local m = fields(mk)
+  local floor, over = tonumber(m.a or 0), {}
+  for f, value in pairs(m) do
+    if string.sub(f, 1, 2) == 'd:' then
+      local seq, seen, kind, at = device_read(value)
+      local lasts = seq and ((at == '*' and m.n) or sec - seen <= (kind == 'n' and session or guest))
+      if not lasts then over[#over + 1] = f elseif seq < floor then floor = seq end
+    end
+  end
+  if #over > 0 then redis.call('HDEL', mk, unpack(over)) end
+  local n = redis.call('LLEN', qk)
+  if n == 0 then return 0 end
+  if floor >= tonumber(m.s or 0) then
+    redis.call('UNLINK', qk)
+    return n
+  end
+  local k = count_upto(qk, floor, n)
+  if k > 0 then redis.call('LTRIM', qk, k, -1) end
+  return k
+end
+
+-- Moves a device's cursor to seq (never back, never past what was given out).
+local function move_cursor(mk, dev, kind, seq, sec, at)
+  local v = redis.call('HMGET', mk, 's', 'a', 'd:' .. dev)
+  local top, best, old = tonumber(v[1] or 0), tonumber(v[2] or 0), device_read(v[3])
+  if seq > top then seq = top end
+  if old and seq < old then seq = old end
+  if not old and seq == 0 then seq = best end
+  redis.call('HSET', mk, 'd:' .. dev, device_text(seq, sec, kind, at))
+  if seq > best then redis.call('HSET', mk, 'a', int(seq)) end
+end
+
+-- ---- sending ---------------------------------------------------------------------------------------------------
+
+local function put(mk, qk, sec, now, ttl, cap, id, p)
+  local v = redis.call('HMGET', mk, 's', 'n', 'x', 'y')
+  local prev = tonumber(v[1] or 0)
+  local seq = now > prev and now or prev + 1
+  local expires = sec + ttl
+  local up = {'HSET', mk, 's', int(seq)}
+  local n = redis.call('RPUSH', qk, struct.pack(ENTRY, seq, prev, expires, #id) .. id .. p)
+  if n == 1 or expires + SLACK_S > tonumber(v[3] or 0) then
+    redis.call('EXPIREAT', qk, expires + SLACK_S)
+    up[#up + 1], up[#up + 2] = 'x', expires + SLACK_S
+  end
+  if n > cap then
+    local gone = redis.call('LPOP', qk, n - cap)
+    up[#up + 1], up[#up + 2] = 'g', int((struct.unpack('>I8', gone[#gone])))
+  end
+  redis.call(unpack(up))
+  renew(mk, v[4], sec)
+  return seq, prev, expires, v[2]
+end
+
+-- One message; its frames wait in `out` (node -> list). Returns {seq, "node node", 1 if the id was there already}.
+local function send_one(mk, qk, ik, sec, now, cap, user, p, ttl, id, claim, out)
+  if claim > 0 then
+    local before = redis.call('GET', ik)
+    if before then return {tonumber(before), '', 1} end
+  end
+  local seq, prev, expires, nodes = 0, 0, 0, nil
+  if ttl > 0 then
+    seq, prev, expires, nodes = put(mk, qk, sec, now, ttl, cap, id, p)
+  else
+    nodes = redis.call('HGET', mk, 'n')
+  end
+  nodes = nodes or ''
+  if nodes ~= '' then
+    local frame = struct.pack(FRAME, 'U', seq, prev, expires, #id, #user, #p) .. id .. user .. p
+    for nd in string.gmatch(nodes, '%S+') do
+      local list = out[nd] or {}
+      list[#list + 1] = frame
+      out[nd] = list
+    end
+  end
+  if claim > 0 then redis.call('SET', ik, int(seq), 'EX', claim) end
+  return {seq, nodes, 0}
+end
+
+-- KEYS (m q i) per message    ARGV channel_prefix PUBLISH|SPUBLISH cap, then per message: user P ttl_s id claim_s
+-- i is only used where claim_s > 0 (seconds that an id is remembered); id '' leaves naming the message to P.
+-- -> per message {seq, receivers, dup} or {-1, error}; one that fails does not stop the others.
+local function send(K, A)
+  local sec, now = clock()
+  local cap, out, res = tonumber(A[3]), {}, {}
+  for i = 1, (#A - 3) / 5 do
+    local k, a = 3 * i - 2, 5 * i - 1
+    local ok, r = pcall(send_one, K[k], K[k + 1], K[k + 2], sec, now, cap, A[a], A[a + 1], tonumber(A[a + 2]), A[a + 3],
+                        tonumber(A[a + 4]), out)
+    res[i] = ok and r or {-1, type(r) == 'table' and r.err or tostring(r)}
+  end
+  local reached = {}
+  for nd, frames in pairs(out) do reached[nd] = redis.call(A[2], A[1] .. nd, table.concat(frames)) end
+  for i = 1, #res do
+    if res[i][1] >= 0 then
+      local live = 0
+      for nd in string.gmatch(res[i][2], '%S+') do live = live + (reached[nd] or 0) end
+      res[i][2] = live
+    end
+  end
+  return res
+end
+
+-- ---- sessions --------------------------------------------------------------------------------------------------
+
+-- KEYS m q o   ARGV user node device kind since limit maxbytes    since -1: the client says nothing
+-- -> {top, cursor, gap, came_online, more, pending, entry...}
+local function attach(K, A)
+  local mk, qk = K[1], K[2]
+  local v = redis.call('HMGET', mk, 's', 'n', 'a', 'g', 'y', 'd:' .. A[3])
+  local sec = clock()
+  local top, gap, since = tonumber(v[1] or 0), tonumber(v[4] or 0), tonumber(A[5])
+  local stored = device_read(v[6])
+  if not stored then
+    stored = tonumber(v[3] or 0)
+    if redis.call('HLEN', mk) >= MAX_DEVICES then make_room(mk) end
+  end
+  local edge = add_node(mk, K[3], A[1], A[2], v[2])
+  local cur = since < 0 and stored or math.min(since, top)
+  if cur < stored then                       -- a client that went back: what was trimmed since is a gap
+    local head = redis.call('LINDEX', qk, 0)
+    local before = top
+    if head then _, before = struct.unpack('>I8I8', head) end
+    if before > cur and before > gap then gap = before end
+  end
+  redis.call('HSET', mk, 'd:' .. A[3], device_text(cur, sec, A[4], '*'))
+  renew(mk, v[5], sec)
+  local r = {top, cur, gap, edge, 0, 0}
+  r[5], r[6] = page(qk, cur, top, tonumber(A[6]), tonumber(A[7]), sec, r)
+  return r
+end
+
+-- KEYS m q   ARGV from limit maxbytes -> {top, gap, more, entry...}
+local function fetch(K, A)
+  local v = redis.call('HMGET', K[1], 's', 'g')
+  local sec = clock()
+  local top = tonumber(v[1] or 0)
+  local r = {top, tonumber(v[2] or 0), 0}
+  r[3] = page(K[2], tonumber(A[1]), top, tonumber(A[2]), tonumber(A[3]), sec, r)
+  return r
+end
+
+-- KEYS m q o   ARGV user node device kind acked last session_s guest_s -> 1: the user went offline
+-- device '': only the node's registration ends.
+local function detach(K, A)
+  local sec = clock()
+  if A[3] ~= '' and redis.call('EXISTS', K[1]) == 1 then
+    move_cursor(K[1], A[3], A[4], tonumber(A[5]), sec, '-')
+  end
+  local edge = 0
+  if A[6] == '1' then
+    redis.call('SREM', K[3], A[1])
+    edge = remove_node(K[1], A[2])
+  end
+  if tonumber(A[5]) > 0 then trim(K[1], K[2], sec, tonumber(A[7]), tonumber(A[8])) end
+  return edge
+end
+
+-- KEYS (m q) per user   ARGV session_s guest_s, then per user: n, n times (device kind seq) -> entries trimmed
+local function ack(K, A)
+  local sec = clock()
+  local a, gone = 3, 0
+  for k = 1, #K, 2 do
+    local n = tonumber(A[a])
+    if redis.call('EXISTS', K[k]) == 1 then
+      for d = 0, n - 1 do move_cursor(K[k], A[a + 1 + 3 * d], A[a + 2 + 3 * d], tonumber(A[a + 3 + 3 * d]), sec, '*') end
+      renew(K[k], redis.call('HGET', K[k], 'y'), sec)
+      gone = gone + trim(K[k], K[k + 1], sec, tonumber(A[1]), tonumber(A[2]))
+    end
+    a = a + 1 + 3 * n
+  end
+  return gone
+end
+
+-- After a reconnect: registers again and compares.
+-- KEYS o, then m per user   ARGV node, then per user: user last -> {index, top, ...} of those with top > last
+local function sync(K, A)
+  local sec = clock()
+  local out = {}
+  for i = 2, #K do
+    local v = redis.call('HMGET', K[i], 's', 'n', 'y')
+    add_node(K[i], K[1], A[2 * i - 2], A[1], v[2])
+    renew(K[i], v[3], sec)
+    local top = tonumber(v[1] or 0)
+    if top > tonumber(A[2 * i - 1]) then out[#out + 1], out[#out + 2] = i - 1, top end
+  end
+  return out
+end
+
+-- Takes a node's registrations back, `count` at a time (its own when it leaves, a dead one's by anybody).
+-- KEYS o   ARGV node count m_prefix -> {left, user that went offline...}
+local function sweep(K, A)
+  local sec = clock()
+  local users = redis.call('SPOP', K[1], A[2])
+  local out = {redis.call('SCARD', K[1])}
+  for i = 1, #users do
+    local mk = A[3] .. users[i]
+    for f, value in pairs(fields(mk)) do
+      local seq, _, kind, at = device_read(string.sub(f, 1, 2) == 'd:' and value or nil)
+      if at == '*' then redis.call('HSET', mk, f, device_text(seq, sec, kind, '-')) end
+    end
+    if remove_node(mk, A[1]) == 1 then out[#out + 1] = users[i] end
+  end
+  return out
+end
+
+-- ---- nodes of the cluster --------------------------------------------------------------------------------------
+
+-- Names the live nodes inside the stream that carries the raw messages: every node that reads it changes its view at
+-- the same message. M grows for ever.
+local function announce(mark, nodes, channel)
+  local _, now = clock()
+  local last = tonumber(redis.call('GET', mark) or 0)
+  local m = now > last and now or last + 1
+  redis.call('SET', mark, int(m))
+  local live = redis.call('HKEYS', nodes)
+  table.sort(live)
+  redis.call('PUBLISH', channel, int(m) .. ' ' .. table.concat(live, ' '))
+  return m
+end
+
+-- KEYS mark nodes   ARGV mark_channel -> M
+local function mark(K, A)
+  return announce(K[1], K[2], A[1])
+end
+
+-- KEYS mark nodes dead   ARGV node info dead_after_ms mark_channel
+-- -> {state, {live node, info...}, {dead...}}   state 0: known, 1: fenced (take a new incarnation), 2: new here
+local function beat(K, A)
+  local _, now = clock()
+  local ms = math.floor(now / 1000)
+  if redis.call('HEXISTS', K[3], A[1]) == 1 then return {1, {}, {}} end
+  local known = redis.call('HEXISTS', K[2], A[1])
+  redis.call('HSET', K[2], A[1], int(ms) .. ' ' .. A[2])
+  local h, live, changed = redis.call('HGETALL', K[2]), {}, known == 0
+  for i = 1, #h, 2 do
+    local at, info = string.match(h[i + 1], '^(%d+) (.*)$')
+    if not at or ms - tonumber(at) > tonumber(A[3]) then
+      redis.call('HDEL', K[2], h[i])
+      redis.call('HSET', K[3], h[i], int(ms))
+      changed = true
+    else
+      live[#live + 1], live[#live + 2] = h[i], info
+    end
+  end
+  local d, dead = redis.call('HGETALL', K[3]), {}
+  for i = 1, #d, 2 do
+    if ms - tonumber(d[i + 1]) > 604800000 then redis.call('HDEL', K[3], d[i]) else dead[#dead + 1] = d[i] end
+  end
+  if changed then announce(K[1], K[2], A[4]) end
+  return {known == 1 and 0 or 2, live, dead}
+end
+
+-- KEYS mark nodes dead   ARGV node mark_channel: a node says goodbye, so that nobody waits for it to be found dead.
+local function leave(K, A)
+  local _, now = clock()
+  redis.call('HDEL', K[2], A[1])
+  redis.call('HSET', K[3], A[1], int(math.floor(now / 1000)))
+  return announce(K[1], K[2], A[2])
+end
+
+-- ---- what was refused ------------------------------------------------------------------------------------------
+
+-- KEYS refused   ARGV cap channel reason P. Every node that saw the payload says so; neighbours that say the same are
+-- kept once.
+local function refuse(K, A)
+  local line = cjson.encode({A[2], A[3], A[4]})
+  if redis.call('LINDEX', K[1], 0) == line then return 0 end
+  redis.call('LPUSH', K[1], line)
+  redis.call('LTRIM', K[1], 0, tonumber(A[1]) - 1)
+  return 1
+end
+
+-- ---- for backends with nothing but a Redis client --------------------------------------------------------------
+
+local WORDS = {event = 'string', from = 'string', collapse = 'string', id = 'string', priority = 'string',
+               track = 'boolean', ttl = 'number', data = ''}
+local PRIORITIES = {low = true, normal = true, high = true}
+local MAX_TTL = 315360000
+
+local function decode(p)
+  local c = string.byte(p, string.find(p, '[^ \t\r\n]') or 1) or 0
+  local ok, t = false, nil
+  if c == 123 then
+    ok, t = pcall(cjson.decode, p)
+  elseif (c >= 128 and c <= 143) or c == 222 or c == 223 then
+    ok, t = pcall(cmsgpack.unpack, p)
+  end
+  return ok and type(t) == 'table' and t or nil
+end
+
+-- ttl and id of P if it is an envelope; or the member at fault.
+local function members(p)
+  local t = decode(p)
+  if not t or t.data == nil then return nil, nil, nil end
+  for name in pairs(t) do
+    if not WORDS[name] then return nil, nil, nil end
+  end
+  for name, kind in pairs(WORDS) do
+    if kind ~= '' and t[name] ~= nil and type(t[name]) ~= kind then return nil, nil, name end
+  end
+  if t.ttl and (t.ttl < 0 or t.ttl > MAX_TTL or t.ttl ~= math.floor(t.ttl)) then return nil, nil, 'ttl' end
+  if t.id and (#t.id < 1 or #t.id > 128) then return nil, nil, 'id' end
+  if t.priority and not PRIORITIES[t.priority] then return nil, nil, 'priority' end
+  return t.ttl, t.id, nil
+end
+
+-- FCALL crier_user 0 <user> <P> [ttl_s] [id]     (1 <prefix> instead of 0 where the prefix is not "crier:")
+-- -> {seq, nodes reached, 1 if the id was there already}
+local function user(K, A)
+  local prefix, name, p = K[1] or 'crier:', A[1], A[2]
+  if not p then return redis.error_reply('ERR crier_user: a user and a payload are needed') end
+  if #name < 1 or #name > 128 or string.find(name, '[%z\1-\31\127]') then
+    return redis.error_reply('ERR user: 1 to 128 bytes without control characters')
+  end
+  local ttl, id, fault = members(p)
+  if fault then return redis.error_reply('ERR ' .. fault .. ': wrong kind of value in the payload') end
+  local conf = redis.call('HMGET', prefix .. '{c}:conf', 'cap', 'ttl', 'max')
+  if #p > tonumber(conf[3] or 65536) then return redis.error_reply('ERR payload: too long') end
+  if A[3] and A[3] ~= '' then
+    ttl = tonumber(A[3])
+    if not ttl or ttl < 0 or ttl > MAX_TTL or ttl ~= math.floor(ttl) then
+      return redis.error_reply('ERR ttl: whole seconds from 0 to ' .. MAX_TTL)
+    end
+  end
+  local named = ''
+  if A[4] and A[4] ~= '' then
+    if #A[4] > 128 then return redis.error_reply('ERR id: 1 to 128 bytes') end
+    if A[4] ~= id then named = A[4] end
+    id = A[4]
+  end
+  local t = prefix .. '{' .. string.sub(redis.sha1hex(name), 1, 2) .. '}:'
+  local r = send({t .. 'm:' .. name, t .. 'q:' .. name, t .. 'i:u:' .. name .. ':' .. (id or '')},
+                 {prefix .. 'n:', 'PUBLISH', conf[1] or '1000', name, p, ttl or conf[2] or '604800', named,
+                  id and '600' or '0'})[1]
+  if r[1] < 0 then return redis.error_reply(r[2]) end
+  return r
+end
+
+-- What only moves cursors, frees or keeps the house in order goes on when Redis has no memory left: the acks that would
+-- free some must not wait for it.
+local function register(name, callback, ...)
+  redis.register_function{function_name = 'crier_' .. name, callback = callback, flags = {...}}
+end
+register('send', send)
+register('attach', attach, 'allow-oom')
+register('fetch', fetch, 'no-writes')
+register('detach', detach, 'allow-oom')
+register('ack', ack, 'allow-oom')
+register('sync', sync, 'allow-oom')
+register('sweep', sweep, 'allow-oom')
+register('mark', mark, 'allow-oom')
+register('beat', beat, 'allow-oom')
+register('leave', leave, 'allow-oom')
+register('refuse', refuse)
+register('user', user, 'no-cluster')
+register('version', function() return VERSION end, 'no-writes')

@@ -1,0 +1,127 @@
+/*
+ * jobmaker.c - P in, job out; both back-ends use it.
+ *
+ * Every job has an id. A stored message that nobody named is called after its inbox and seq, so all nodes that ever
+ * make a job of it call it the same: "<seq in base 36>.<8 hex digits of SHA-1(user)>". A live-only one gets a name that
+ * no other node and no other incarnation of this one will make: "<salt>-<count>", both in base 36.
+ *
+ * Dispatcher thread. The job copies everything; the scratch buffer is used again for the next P.
+ */
+#include "store/jobmaker.h"
+
+#include <stdio.h>
+
+#include "core/clock.h"
+#include "core/hash.h"
+#include "core/metrics.h"
+#include "proto/envelope.h"
+#include "proto/job_codec.h"
+
+enum { ID_MAX = 40, SCRATCH_SLACK = 4096, SCRATCH_KEEP = 256 * 1024 };
+
+void jobmaker_init(struct jobmaker *jm, struct metrics *m, size_t max_data)
+{
+    *jm = (struct jobmaker){.metrics = m, .max_data = max_data, .salt = random_u64() >> 16};
+    buf_init(&jm->scratch, max_data * 2 + SCRATCH_SLACK);
+}
+
+void jobmaker_fini(struct jobmaker *jm)
+{
+    buf_fini(&jm->scratch);
+}
+
+/* Base 36, most significant digit first; returns how many characters. */
+static size_t base36(uint64_t v, char *to)
+{
+    char tmp[16];
+    size_t n = 0;
+    do {
+        tmp[n++] = "0123456789abcdefghijklmnopqrstuvwxyz"[v % 36];
+        v /= 36;
+    } while (v);
+    for (size_t i = 0; i < n; i++)
+        to[i] = tmp[n - 1 - i];
+    return n;
+}
+
+static struct span make_id(struct jobmaker *jm, const struct job_source *src, char to[ID_MAX])
+{
+    size_t n;
+    if (src->seq) {
+        uint8_t hash[20];
+        sha1(src->target, hash);
+        n = base36(src->seq, to);
+        to[n++] = '.';
+        for (unsigned i = 0; i < 4; i++) {
+            to[n++] = "0123456789abcdef"[hash[i] >> 4];
+            to[n++] = "0123456789abcdef"[hash[i] & 15];
+        }
+    } else {
+        n = base36(jm->salt, to);
+        to[n++] = '-';
+        n += base36(++jm->count, to + n);
+    }
+    return span_of(to, n);
+}
+
+static enum job_made read_envelope(struct jobmaker *jm, struct span payload, struct envelope *env, char *why,
+                                   size_t whylen)
+{
+    if (jm->scratch.cap > SCRATCH_KEEP)
+        buf_fini(&jm->scratch);
+    jm->scratch.len = 0;
+    switch (envelope_parse(payload, jm->max_data, &jm->scratch, env, why, whylen)) {
+    case ENVELOPE_OK:
+        return JOB_MADE;
+    case ENVELOPE_REFUSED:
+        return JOB_REFUSED;
+    case ENVELOPE_NO_MEMORY:
+        break;
+    }
+    snprintf(why, whylen, "Memory is out.");
+    return JOB_NO_MEMORY;
+}
+
+enum job_made job_make(struct jobmaker *jm, const struct job_source *src, struct job **out, char *why, size_t whylen)
+{
+    struct envelope env;
+    enum job_made made = read_envelope(jm, src->payload, &env, why, whylen);
+    if (made != JOB_MADE)
+        return made;
+    if (env.odd)
+        metric_add(jm->metrics, M_ODD_ENVELOPES, 1);
+    char id[ID_MAX];
+    struct span name = src->id.n ? src->id : env.id;
+    if (name.n == 0)
+        name = make_id(jm, src, id);
+    struct job *j = job_pack(&(struct job_head){.kind = src->kind,
+                                                .target = src->target,
+                                                .seq = src->seq,
+                                                .prev = src->prev,
+                                                .expires_s = src->expires_s,
+                                                .ts_ms = (src->seq ? src->seq : clock_real_us()) / 1000,
+                                                .id = name,
+                                                .event = env.event,
+                                                .from = env.from,
+                                                .collapse = env.collapse,
+                                                .priority = env.priority,
+                                                .track = env.track,
+                                                .format = env.format,
+                                                .data = env.data});
+    if (!j) {
+        snprintf(why, whylen, "Memory is out.");
+        return JOB_NO_MEMORY;
+    }
+    j->born_us = clock_mono_us();
+    *out = j;
+    return JOB_MADE;
+}
+
+enum job_made job_read_terms(struct jobmaker *jm, struct span payload, struct job_terms *out, char *why, size_t whylen)
+{
+    struct envelope env;
+    enum job_made made = read_envelope(jm, payload, &env, why, whylen);
+    if (made == JOB_MADE)
+        *out = (struct job_terms){env.ttl_s, env.id};
+    return made;
+}

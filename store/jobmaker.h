@@ -1,0 +1,44 @@
+/*
+ * jobmaker.h - turns what a publisher sent (P, PROTOCOL.md section 3) into a job, once, when it reaches this node.
+ */
+#ifndef STORE_JOBMAKER_H
+#define STORE_JOBMAKER_H
+
+#include "core/buf.h"
+#include "core/job.h"
+
+struct metrics;
+
+struct jobmaker {
+    struct buf scratch; /* unescaped strings of the envelope under work */
+    struct metrics *metrics;
+    size_t max_data;
+    uint64_t salt, count; /* names of messages that nobody named: this node's, this incarnation's */
+};
+
+void jobmaker_init(struct jobmaker *jm, struct metrics *m, size_t max_data);
+void jobmaker_fini(struct jobmaker *jm);
+
+/* Where a P came from and what the inbox says about it; these win over the members of P. */
+struct job_source {
+    enum target_kind kind;
+    struct span target;
+    uint64_t seq, prev, expires_s; /* seq 0: live only */
+    struct span id;                /* empty: P's own, else one is made */
+    struct span payload;
+};
+
+enum job_made { JOB_MADE, JOB_REFUSED, JOB_NO_MEMORY };
+/* New job with one reference in *out; JOB_REFUSED: `why` holds one sentence. */
+enum job_made job_make(struct jobmaker *jm, const struct job_source *src, struct job **out, char *why,
+                       size_t whylen) MUST_CHECK;
+
+/* What a store must know of a P before it is kept: time to live and id. */
+struct job_terms {
+    uint32_t ttl_s; /* TTL_UNSET: not said */
+    struct span id; /* borrows from P and from the jobmaker until its next call */
+};
+enum job_made job_read_terms(struct jobmaker *jm, struct span payload, struct job_terms *out, char *why,
+                             size_t whylen) MUST_CHECK;
+
+#endif

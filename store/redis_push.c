@@ -1,0 +1,381 @@
+/*
+ * redis_push.c - sends: to users by way of their inbox, to rooms and everybody by PUBLISH.
+ *
+ * Idea: sends to users are collected for the length of one loop turn and leave as one call of up to BATCH messages
+ * (about a third cheaper for Redis than one by one). Any other command flushes the open batch first, so the order in
+ * which ops came is the order in which Redis carries them out.
+ *
+ * A batch remembers for each of its messages which op and target it answers; a raw message that this node ingested has
+ * no op. `pending` counts an op's unanswered targets: the last answer ends the op. Payloads are copied into the batch
+ * at once, so nothing here borrows from a subscription's buffer.
+ *
+ * Bounded: at most REDIS_MAX_PUSHES messages and REDIS_MAX_PUSH_BYTES bytes wait for answers; past that OP_FULL.
+ *
+ * Dispatcher thread.
+ */
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <hiredis/hiredis.h>
+
+#include "core/config.h"
+#include "core/metrics.h"
+#include "proto/envelope.h"
+#include "proto/names.h"
+#include "store/redis_store.h"
+
+enum { BATCH = 16, BATCH_BYTES = 256 * 1024, MAX_TTL_S = 315360000 };
+
+/* An op under way. */
+struct pending {
+    struct op *op;
+    unsigned left; /* targets without an answer, and one for whoever is still adding */
+    bool in_submit;
+};
+
+/* Who waits for one message. */
+struct waiter {
+    struct pending *pending; /* NULL: a raw message */
+    struct op_target *target;
+    size_t bytes;
+};
+
+struct redis_batch {
+    unsigned n;
+    size_t bytes;
+    struct waiter v[BATCH];
+};
+
+/* ---- answers ---- */
+
+static void release(struct redis_store *s, struct pending *p)
+{
+    if (--p->left > 0)
+        return;
+    struct op *op = p->op;
+    enum op_status status = OP_OK;
+    for (unsigned i = 0; i < op->push.ntargets && status == OP_OK; i++)
+        status = op->push.targets[i].status;
+    if (p->in_submit)
+        redis_finish(s, op, status, NULL);
+    else
+        redis_finish_now(s, op, status, NULL);
+    free(p);
+}
+
+static void answer(struct redis_store *s, const struct waiter *w, enum op_status status, const char *why)
+{
+    s->pushes--;
+    s->push_bytes -= w->bytes;
+    if (!w->pending) {
+        if (status != OP_OK) {
+            metric_add(s->metrics, M_DROP_MEMORY, 1);
+            log_limited(&s->noise, 5, LOG_WARN, "redis", "a message published to a user was not stored: %s", why);
+        }
+        return;
+    }
+    w->target->status = status;
+    struct op *op = w->pending->op;
+    if (status != OP_OK && op->error[0] == '\0')
+        snprintf(op->error, sizeof(op->error), "%s", why);
+    release(s, w->pending);
+}
+
+static struct waiter wait_for(struct redis_store *s, struct pending *p, struct op_target *t, size_t bytes)
+{
+    s->pushes++;
+    s->push_bytes += bytes;
+    if (p)
+        p->left++;
+    return (struct waiter){p, t, bytes};
+}
+
+/* ---- to users ---- */
+
+/* {seq, receivers, dup}, or {-1, error}. */
+static void answer_send(struct redis_store *s, const struct waiter *w, const struct redisReply *r)
+{
+    bool good = r->type == REDIS_REPLY_ARRAY && r->elements >= 3 && r->element[0]->type == REDIS_REPLY_INTEGER &&
+                r->element[1]->type == REDIS_REPLY_INTEGER && r->element[2]->type == REDIS_REPLY_INTEGER &&
+                r->element[0]->integer >= 0;
+    if (!good) {
+        bool said = r->type == REDIS_REPLY_ARRAY && r->elements == 2 && r->element[1]->type == REDIS_REPLY_STRING;
+        answer(s, w, OP_AWAY, said ? r->element[1]->str : "Redis gave a strange answer.");
+        return;
+    }
+    uint64_t seq = (uint64_t)r->element[0]->integer;
+    bool dup = r->element[2]->integer != 0;
+    if (w->target) {
+        w->target->seq = seq;
+        w->target->online = (unsigned)r->element[1]->integer;
+        w->target->duplicate = dup;
+    }
+    if (seq && !dup)
+        metric_add(s->metrics, M_STORED, 1);
+    answer(s, w, OP_OK, NULL);
+}
+
+static void on_batch(void *owner, void *arg, const struct redisReply *r)
+{
+    struct redis_store *s = owner;
+    struct redis_batch *b = arg;
+    char why[96];
+    enum op_status status = redis_judge(s, r, why, sizeof(why));
+    if (status == OP_OK && (r->type != REDIS_REPLY_ARRAY || r->elements != b->n)) {
+        status = OP_AWAY;
+        snprintf(why, sizeof(why), "Redis gave a strange answer.");
+    }
+    for (unsigned i = 0; i < b->n; i++) {
+        if (status == OP_OK)
+            answer_send(s, &b->v[i], r->element[i]);
+        else
+            answer(s, &b->v[i], status, why);
+    }
+    free(b);
+}
+
+/* The open batch finds no way out. Called under submit or from the turn's end. */
+static void give_back(struct redis_store *s, struct redis_batch *b, enum op_status status)
+{
+    for (unsigned i = 0; i < b->n; i++) {
+        if (b->v[i].pending)
+            b->v[i].pending->in_submit = true;
+        answer(s, &b->v[i], status, status == OP_FULL ? "Too much is waiting for Redis." : "Redis is away.");
+    }
+    free(b);
+}
+
+void redis_batch_flush(struct redis_store *s)
+{
+    struct redis_batch *b = s->batch;
+    if (!b)
+        return;
+    s->batch = NULL;
+    resp_reset(&s->head);
+    resp_str(&s->head, "FCALL");
+    resp_str(&s->head, "crier_send");
+    resp_u64(&s->head, b->n * 3);
+    const struct resp_args *parts[] = {&s->head, &s->keys, &s->sends};
+    enum redis_sent sent = redis_conn_send(s->cmd, parts, ARRAY_LEN(parts), on_batch, b, false);
+    resp_reset(&s->keys);
+    resp_reset(&s->sends);
+    if (sent != REDIS_SENT)
+        give_back(s, b, sent == REDIS_TOO_MUCH ? OP_FULL : OP_AWAY);
+}
+
+void redis_on_batch_turn(int fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    redis_batch_flush(arg);
+}
+
+static struct redis_batch *open_batch(struct redis_store *s)
+{
+    if (s->batch)
+        return s->batch;
+    struct redis_batch *b = malloc(sizeof(*b));
+    if (!b)
+        return NULL;
+    b->n = 0;
+    b->bytes = 0;
+    resp_reset(&s->keys);
+    resp_reset(&s->sends);
+    redis_channel(s, &s->sends, "n:", span_of(NULL, 0));
+    resp_str(&s->sends, "PUBLISH");
+    resp_u64(&s->sends, s->cfg->inbox_cap);
+    s->batch = b;
+    event_active(s->batch_turn, EV_TIMEOUT, 0);
+    return b;
+}
+
+struct send {
+    struct span user, payload;
+    uint32_t ttl_s;
+    struct span id;      /* idempotency; empty: none */
+    struct span name_it; /* the message's id where it is not P's own */
+};
+
+/* False: memory is out, nothing was added. */
+static bool add_send(struct redis_store *s, struct pending *p, struct op_target *t, const struct send *m)
+{
+    struct redis_batch *b = open_batch(s);
+    if (!b)
+        return false;
+    uint8_t part = redis_part(m->user);
+    redis_key(s, &s->keys, part, "m", m->user);
+    redis_key(s, &s->keys, part, "q", m->user);
+    if (m->id.n)
+        redis_id_key(s, &s->keys, part, m->user, m->id);
+    else
+        redis_key(s, &s->keys, part, "m", m->user); /* not looked at, but it has to be of the same slot */
+    resp_arg(&s->sends, m->user);
+    resp_arg(&s->sends, m->payload);
+    resp_u64(&s->sends, m->ttl_s < MAX_TTL_S ? m->ttl_s : MAX_TTL_S);
+    resp_arg(&s->sends, m->name_it);
+    resp_u64(&s->sends, m->id.n ? REDIS_ID_S : 0);
+    size_t bytes = m->payload.n + 256;
+    b->v[b->n++] = wait_for(s, p, t, bytes);
+    b->bytes += bytes;
+    if (b->n == BATCH || b->bytes >= BATCH_BYTES)
+        redis_batch_flush(s); /* where building failed for memory, the connection refuses it and all are given back */
+    return true;
+}
+
+/* ---- to rooms and everybody ---- */
+
+static void on_published(void *owner, void *arg, const struct redisReply *r)
+{
+    struct redis_store *s = owner;
+    struct waiter *w = arg;
+    char why[96];
+    enum op_status status = redis_judge(s, r, why, sizeof(why));
+    if (status == OP_OK && r->type == REDIS_REPLY_INTEGER && r->integer > 0)
+        w->target->online = (unsigned)r->integer;
+    answer(s, w, status, why);
+    free(w);
+}
+
+static bool publish(struct redis_store *s, struct pending *p, struct op_target *t, struct span payload)
+{
+    struct waiter *w = malloc(sizeof(*w));
+    if (!w)
+        return false;
+    resp_reset(&s->args);
+    resp_str(&s->args, "PUBLISH");
+    if (t->kind == TARGET_ROOM)
+        redis_channel(s, &s->args, "room:", span_str(t->name));
+    else
+        redis_channel(s, &s->args, "all", span_of(NULL, 0));
+    resp_arg(&s->args, payload);
+    *w = wait_for(s, p, t, payload.n + 256);
+    enum redis_sent sent = redis_send(s, on_published, w, false);
+    if (sent != REDIS_SENT) {
+        answer(s, w, sent == REDIS_TOO_MUCH ? OP_FULL : OP_AWAY, "Redis is away.");
+        free(w);
+    }
+    return true;
+}
+
+/* ---- the op ---- */
+
+static void end_all(struct redis_store *s, struct op *op, enum op_status status, const char *why)
+{
+    for (unsigned i = 0; i < op->push.ntargets; i++)
+        op->push.targets[i].status = status;
+    redis_finish(s, op, status, why);
+}
+
+static bool too_much(struct redis_store *s, struct op *op)
+{
+    size_t each = op->push.payload_len + 256, n = op->push.ntargets;
+    if (n * each > REDIS_MAX_PUSH_BYTES || n > REDIS_MAX_PUSHES) {
+        end_all(s, op, OP_REFUSED, "Too many targets for one push of this size.");
+        return true;
+    }
+    if (s->pushes + n > REDIS_MAX_PUSHES || s->push_bytes + n * each > REDIS_MAX_PUSH_BYTES) {
+        end_all(s, op, OP_FULL, "Too many messages are waiting for Redis.");
+        return true;
+    }
+    return false;
+}
+
+static bool name_fits(const struct op_target *t)
+{
+    switch (t->kind) {
+    case TARGET_USER:
+        return t->name && name_user_ok(span_str(t->name));
+    case TARGET_ROOM:
+        return t->name && name_room_ok(span_str(t->name));
+    case TARGET_ALL:
+        return true;
+    }
+    return false;
+}
+
+static void push_one(struct redis_store *s, struct pending *p, struct op_target *t, struct send *m)
+{
+    struct op *op = p->op;
+    bool good = true;
+    t->status = OP_OK;
+    if (!name_fits(t)) {
+        t->status = OP_REFUSED;
+        snprintf(op->error, sizeof(op->error), "A target's name is not allowed.");
+    } else if (t->kind == TARGET_USER) {
+        m->user = span_str(t->name);
+        good = add_send(s, p, t, m);
+    } else {
+        good = publish(s, p, t, m->payload);
+    }
+    if (!good) {
+        t->status = OP_FULL;
+        snprintf(op->error, sizeof(op->error), "Memory is out.");
+    }
+}
+
+static uint32_t pick_ttl(const struct redis_store *s, uint32_t asked, uint32_t said)
+{
+    if (asked != TTL_UNSET)
+        return asked;
+    return said != TTL_UNSET ? said : s->cfg->ttl_s;
+}
+
+void redis_push(struct redis_store *s, struct op *op)
+{
+    struct op_push *push = &op->push;
+    char why[96];
+    struct job_terms terms;
+    if (!redis_store_usable(s)) {
+        snprintf(why, sizeof(why), "Redis is away: %.70s", s->why);
+        end_all(s, op, OP_AWAY, why);
+        return;
+    }
+    if (too_much(s, op))
+        return;
+    struct send m = {.payload = span_of(push->payload, push->payload_len)};
+    enum job_made read = job_read_terms(&s->jm, m.payload, &terms, why, sizeof(why));
+    struct pending *p = read == JOB_MADE ? malloc(sizeof(*p)) : NULL;
+    if (!p) {
+        end_all(s, op, read == JOB_REFUSED ? OP_REFUSED : OP_FULL, read == JOB_MADE ? "Memory is out." : why);
+        return;
+    }
+    *p = (struct pending){op, 1, true};
+    m.ttl_s = pick_ttl(s, push->ttl_s, terms.ttl_s);
+    m.id = push->id ? span_str(push->id) : terms.id;
+    m.name_it = span_eq(m.id, terms.id) ? span_of(NULL, 0) : m.id;
+    for (unsigned i = 0; i < push->ntargets; i++)
+        push_one(s, p, &push->targets[i], &m);
+    if (p->left > 1) {
+        p->in_submit = false; /* what is left ends from the loop, or through give_back */
+        p->left--;
+    } else {
+        release(s, p);
+    }
+}
+
+bool redis_ingest(struct redis_store *s, struct span user, struct span payload)
+{
+    char why[120];
+    struct job_terms terms;
+    if (s->pushes >= REDIS_MAX_PUSHES || s->push_bytes + payload.n > REDIS_MAX_PUSH_BYTES)
+        return false;
+    switch (job_read_terms(&s->jm, payload, &terms, why, sizeof(why))) {
+    case JOB_MADE:
+        break;
+    case JOB_REFUSED:
+        redis_refuse(s, user, payload, why);
+        return true;
+    case JOB_NO_MEMORY:
+        return false;
+    }
+    struct send m = {user, payload, pick_ttl(s, TTL_UNSET, terms.ttl_s), terms.id, span_of(NULL, 0)};
+    return add_send(s, NULL, NULL, &m);
+}
+
+void redis_push_free(struct redis_store *s)
+{
+    struct redis_batch *b = s->batch;
+    s->batch = NULL;
+    if (b)
+        give_back(s, b, OP_AWAY);
+}

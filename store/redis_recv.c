@@ -1,0 +1,244 @@
+/*
+ * redis_recv.c - what arrives over the subscription: the live path from Redis to the shards.
+ *
+ * Idea: one look at the channel, then straight to a job, made once. Channels:
+ *   n:<node>  frames from crier_send for users registered here (several may follow each other), and this node's probe
+ *   room:*, all   P for local members, from whoever published it
+ *   user:*    raw P for a user anywhere: one node of the cluster stores it
+ *   mark      markers in the order of the raw messages: who is alive
+ *
+ * A raw message belongs to the node that the last marker's names give its user's partition to; every node reads the
+ * same order and decides the same. Before the first marker of a subscription nobody can say; such messages are held (a
+ * bounded list). When the marker names this node alone, nobody else can have stored them and they are stored now, else
+ * they are dropped, since those that were there before have stored them.
+ *
+ * What cannot be read as a P is refused: counted, logged now and then, and kept in the capped list "<prefix>refused".
+ *
+ * Dispatcher thread. Spans borrow from the subscription's buffer until the callback returns.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/clock.h"
+#include "core/config.h"
+#include "core/metrics.h"
+#include "proto/names.h"
+#include "store/redis_store.h"
+
+enum {
+    FRAME_HEAD = 28, /* 'U' I8 I8 I4 B I2 I4 */
+    MAX_HELD = 1024,
+    MAX_HELD_BYTES = 4 * 1024 * 1024,
+    REFUSED_CAP = 1000,     /* entries of the list */
+    REFUSED_BYTES = 4096,   /* of a payload that are kept */
+    REFUSED_A_SECOND = 100, /* written to the list; the rest is only counted */
+};
+
+/* A raw message that cannot be placed yet. */
+struct held {
+    struct list link;
+    bool placed; /* a marker was there: it is this node's to store */
+    size_t user_len, len;
+    uint8_t bytes[]; /* user, payload */
+};
+
+/* ---- refused ---- */
+
+void redis_refuse(struct redis_store *s, struct span channel, struct span payload, const char *why)
+{
+    metric_add(s->metrics, M_BAD_PUBLISH, 1);
+    log_limited(&s->noise, 5, LOG_WARN, "redis", "refused what was published to %.*s: %s", SPAN_ARG(channel), why);
+    uint64_t now = clock_mono_ms();
+    if (now - s->refused_window_ms >= 1000) {
+        s->refused_window_ms = now;
+        s->refused_seen = 0;
+    }
+    if (s->refused_seen++ >= REFUSED_A_SECOND || !redis_store_usable(s))
+        return;
+    redis_fcall(s, "crier_refuse", 1);
+    redis_channel(s, &s->args, "refused", span_of(NULL, 0));
+    resp_u64(&s->args, REFUSED_CAP);
+    resp_arg(&s->args, channel);
+    resp_str(&s->args, why);
+    resp_arg(&s->args, span_of(payload.p, payload.n < REFUSED_BYTES ? payload.n : REFUSED_BYTES));
+    if (redis_send(s, NULL, NULL, false) != REDIS_SENT)
+        log_limited(&s->noise, 5, LOG_WARN, "redis", "a refused message could not be kept");
+}
+
+/* ---- jobs ---- */
+
+static void deliver(struct redis_store *s, const struct job_source *src, struct span channel)
+{
+    struct job *j;
+    char why[120];
+    switch (job_make(&s->jm, src, &j, why, sizeof(why))) {
+    case JOB_MADE:
+        s->up.job(s->up.arg, j);
+        return;
+    case JOB_REFUSED:
+        redis_refuse(s, channel, src->payload, why);
+        return;
+    case JOB_NO_MEMORY:
+        break;
+    }
+    metric_add(s->metrics, M_DROP_MEMORY, 1);
+    if (src->seq)
+        s->up.behind(s->up.arg, src->target, src->seq);
+}
+
+static uint64_t big_endian(const uint8_t *p, unsigned n)
+{
+    uint64_t v = 0;
+    for (unsigned i = 0; i < n; i++)
+        v = v << 8 | p[i];
+    return v;
+}
+
+/* One frame; returns the bytes used, 0 when it is broken. */
+static size_t take_frame(struct redis_store *s, struct span in, struct span channel)
+{
+    if (in.n < FRAME_HEAD || in.p[0] != 'U')
+        return 0;
+    size_t idlen = in.p[21], userlen = big_endian(in.p + 22, 2), plen = big_endian(in.p + 24, 4);
+    size_t total = FRAME_HEAD + idlen + userlen + plen;
+    if (in.n < total)
+        return 0;
+    const uint8_t *p = in.p + FRAME_HEAD;
+    struct job_source src = {.kind = TARGET_USER,
+                             .seq = big_endian(in.p + 1, 8),
+                             .prev = big_endian(in.p + 9, 8),
+                             .expires_s = big_endian(in.p + 17, 4),
+                             .id = span_of(p, idlen),
+                             .target = span_of(p + idlen, userlen),
+                             .payload = span_of(p + idlen + userlen, plen)};
+    struct ruser *u = redis_user(s, src.target);
+    if (!u)
+        return total; /* left just now, or registered by an incarnation that is gone */
+    if (src.seq > u->last)
+        u->last = src.seq;
+    deliver(s, &src, channel);
+    return total;
+}
+
+static void take_targeted(struct redis_store *s, struct span channel, struct span payload)
+{
+    if (payload.n && payload.p[0] == 'P') {
+        redis_on_probe(s, payload);
+        return;
+    }
+    while (payload.n) {
+        size_t used = take_frame(s, payload, channel);
+        if (used == 0) {
+            redis_refuse(s, channel, payload, "not a frame of this version");
+            return;
+        }
+        payload = span_of(payload.p + used, payload.n - used);
+    }
+}
+
+/* ---- raw messages to users ---- */
+
+static void hold(struct redis_store *s, struct span user, struct span payload, bool placed)
+{
+    struct held *h = NULL;
+    if (s->nheld < MAX_HELD && s->held_bytes + payload.n <= MAX_HELD_BYTES)
+        h = malloc(sizeof(*h) + user.n + payload.n);
+    if (!h) {
+        metric_add(s->metrics, M_DROP_MEMORY, 1);
+        log_limited(&s->noise, 5, LOG_WARN, "redis", "a message published to a user came too early and was dropped");
+        return;
+    }
+    h->placed = placed;
+    h->user_len = user.n;
+    h->len = payload.n;
+    memcpy(h->bytes, user.p, user.n);
+    if (payload.n)
+        memcpy(h->bytes + user.n, payload.p, payload.n);
+    list_push(&s->held, &h->link);
+    s->nheld++;
+    s->held_bytes += payload.n;
+}
+
+static void ingest(struct redis_store *s, struct span user, struct span payload)
+{
+    if (redis_ingest(s, user, payload))
+        return;
+    metric_add(s->metrics, M_DROP_MEMORY, 1);
+    log_limited(&s->noise, 5, LOG_WARN, "redis", "a message published to a user was dropped: too many are waiting");
+}
+
+static void take_raw(struct redis_store *s, struct span user, struct span payload)
+{
+    if (!s->marked)
+        hold(s, user, payload, false);
+    else if (!s->mine[redis_part(user)])
+        return;
+    else if (redis_store_usable(s))
+        ingest(s, user, payload);
+    else
+        hold(s, user, payload, true);
+}
+
+void redis_held_flush(struct redis_store *s)
+{
+    if (!s->marked || !redis_store_usable(s))
+        return;
+    struct list *l;
+    while ((l = list_pop(&s->held)) != NULL) {
+        struct held *h = CONTAINER_OF(l, struct held, link);
+        struct span user = span_of(h->bytes, h->user_len);
+        if (h->placed || s->alone)
+            ingest(s, user, span_of(h->bytes + h->user_len, h->len));
+        free(h);
+    }
+    s->nheld = 0;
+    s->held_bytes = 0;
+}
+
+void redis_recv_free(struct redis_store *s)
+{
+    struct list *l;
+    while ((l = list_pop(&s->held)) != NULL)
+        free(CONTAINER_OF(l, struct held, link));
+}
+
+/* ---- all channels ---- */
+
+static bool is_own_channel(const struct redis_store *s, struct span channel)
+{
+    size_t prefix = strlen(s->cfg->prefix), node = strlen(s->node);
+    return channel.n == prefix + 2 + node && memcmp(channel.p, s->cfg->prefix, prefix) == 0 &&
+           memcmp(channel.p + prefix, "n:", 2) == 0 && memcmp(channel.p + prefix + 2, s->node, node) == 0;
+}
+
+static bool is_mark(const struct redis_store *s, struct span channel)
+{
+    size_t prefix = strlen(s->cfg->prefix);
+    return channel.n == prefix + 4 && memcmp(channel.p + prefix, "mark", 4) == 0;
+}
+
+void redis_on_message(void *arg, struct span channel, struct span payload)
+{
+    struct redis_store *s = arg;
+    enum target_kind kind;
+    struct span name;
+    metric_add(s->metrics, M_REDIS_RECEIVED, 1);
+    if (is_own_channel(s, channel)) {
+        take_targeted(s, channel, payload);
+    } else if (channel_parse(span_str(s->cfg->prefix), channel, &kind, &name)) {
+        struct job_source src = {.kind = kind, .target = name, .payload = payload};
+        switch (kind) {
+        case TARGET_USER:
+            take_raw(s, name, payload);
+            break;
+        case TARGET_ROOM:
+        case TARGET_ALL:
+            deliver(s, &src, channel);
+            break;
+        }
+    } else if (is_mark(s, channel)) {
+        redis_on_marker(s, payload);
+    } else {
+        redis_refuse(s, channel, payload, "the name in the channel is not allowed");
+    }
+}

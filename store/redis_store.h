@@ -1,0 +1,164 @@
+/*
+ * redis_store.h - what the files of the Redis back-end share: the struct and who does what with it. Private to them.
+ */
+#ifndef STORE_REDIS_STORE_H
+#define STORE_REDIS_STORE_H
+
+#include "core/list.h"
+#include "core/log.h"
+#include "core/map.h"
+#include "store/jobmaker.h"
+#include "store/redis_conn.h"
+#include "store/redis_sub.h"
+#include "store/redis_url.h"
+#include "store/store.h"
+
+enum {
+    REDIS_PARTS = 256,        /* partitions, DELIVERY.md section 2 */
+    REDIS_PAGE = 100,         /* entries a page */
+    REDIS_PAGE_BYTES = 65536, /* bytes a page, about */
+    REDIS_MAX_PUSHES = 8192,  /* sends without an answer */
+    REDIS_MAX_PUSH_BYTES = 64 * 1024 * 1024,
+    REDIS_ID_S = 600, /* an idempotency id is remembered */
+    REDIS_TICK_MS = 1000,
+    REDIS_DEAD_MS = 3000,  /* without a heartbeat a node is dead */
+    REDIS_PROBE_MS = 5000, /* without its probe coming back a node is not ready */
+};
+
+enum redis_phase {
+    REDIS_DOWN,    /* no command connection */
+    REDIS_SETUP,   /* connected; version and functions are looked after */
+    REDIS_OPEN,    /* commands work */
+    REDIS_LEAVING, /* commands work; the node has said goodbye */
+};
+
+/* A user registered on this node (or about to be). */
+struct ruser {
+    struct list link; /* its partition's */
+    uint64_t last;    /* highest seq that has been passed on */
+    unsigned refs;    /* commands under way that point here */
+    bool registered;  /* a session wants it here */
+    bool attached;    /* one attach has succeeded */
+    uint8_t part;
+    uint8_t len;
+    char name[];
+};
+
+struct redis_batch; /* sends collected for one call (redis_push.c) */
+struct held;        /* a raw message that cannot be placed yet (redis_recv.c) */
+
+struct redis_store {
+    struct store store;
+    struct store_up up;
+    const struct config *cfg;
+    struct event_base *loop;
+    struct metrics *metrics;
+    const char *node_base; /* the node's name as the process knows it */
+    char node[200];        /* the name in the cluster: a new incarnation when it was fenced */
+    struct redis_url url;
+    struct redis_conn *cmd;
+    struct redis_sub *sub;
+    struct jobmaker jm;
+    struct resp_args args; /* the command under construction */
+    /* state */
+    enum redis_phase phase;
+    bool sub_ready, joined;
+    bool told, told_state, told_ready;
+    char why[120]; /* why it is away */
+    uint64_t probe_back_ms, sub_since_ms;
+    struct event *tick;
+    /* answers to be given in the next turn */
+    struct list finished;
+    struct event *finish;
+    /* interest waiting for its confirmation, oldest first */
+    struct list interests;
+    struct event *interest_timer;
+    /* users */
+    struct map users;
+    struct list parts[REDIS_PARTS];
+    struct map kept; /* detaches to be made once Redis is back */
+    /* sends */
+    struct redis_batch *batch; /* open */
+    struct event *batch_turn;
+    struct resp_args keys; /* of the open batch; `sends` its arguments */
+    struct resp_args sends, head;
+    unsigned pushes; /* without an answer */
+    size_t push_bytes;
+    /* raw messages to users: who stores which partition, by the last marker seen */
+    bool marked, alone;
+    bool mine[REDIS_PARTS];
+    struct list held;
+    unsigned nheld;
+    size_t held_bytes;
+    uint64_t refused_window_ms;
+    unsigned refused_seen;
+    struct log_limit noise;
+};
+
+/* ---- redis_store.c ---- */
+/* Ends an op in the next turn; sentence may be NULL. */
+void redis_finish(struct redis_store *s, struct op *op, enum op_status status, const char *sentence);
+/* Ends an op now (from a callback of the loop). */
+void redis_finish_now(struct redis_store *s, struct op *op, enum op_status status, const char *sentence);
+/* Looks at a reply: what it means for the store, and the status and sentence for whoever waits for it. */
+enum op_status redis_judge(struct redis_store *s, const struct redisReply *r, char *sentence, size_t len);
+bool redis_store_usable(const struct redis_store *s);
+/* Says state and readiness upstairs where they changed. */
+void redis_tell(struct redis_store *s);
+
+/* ---- redis_keys.c: building commands ---- */
+uint8_t redis_part(struct span user);
+/* "<prefix>{T}:<kind>:<name>" */
+void redis_key(const struct redis_store *s, struct resp_args *a, uint8_t part, const char *kind, struct span name);
+void redis_id_key(const struct redis_store *s, struct resp_args *a, uint8_t part, struct span user, struct span id);
+void redis_cluster_key(const struct redis_store *s, struct resp_args *a, const char *name); /* "<prefix>{c}:<name>" */
+void redis_channel(const struct redis_store *s, struct resp_args *a, const char *kind, struct span name);
+/* Begins "FCALL <function> <nkeys>" in s->args. */
+void redis_fcall(struct redis_store *s, const char *function, unsigned nkeys);
+/* Sends s->args, after what an open batch holds. */
+enum redis_sent redis_send(struct redis_store *s, redis_reply_cb *cb, void *arg, bool patient) MUST_CHECK;
+
+/* ---- redis_session.c ---- */
+void redis_attach(struct redis_store *s, struct op *op);
+void redis_fetch(struct redis_store *s, struct op *op);
+void redis_detach(struct redis_store *s, struct op *op);
+void redis_ack(struct redis_store *s, struct op *op);
+/* Makes the detaches that could not be made. */
+void redis_kept_flush(struct redis_store *s);
+void redis_kept_free(struct redis_store *s);
+
+/* ---- redis_users.c ---- */
+struct ruser *redis_user(const struct redis_store *s, struct span name);
+struct ruser *redis_user_want(struct redis_store *s, struct span name) MUST_CHECK; /* one reference */
+void redis_user_unwant(struct redis_store *s, struct ruser *u);
+void redis_user_unref(struct redis_store *s, struct ruser *u);
+void redis_users_sync(struct redis_store *s);
+void redis_users_sweep(struct redis_store *s);
+void redis_users_free(struct redis_store *s);
+
+/* ---- redis_push.c ---- */
+void redis_push(struct redis_store *s, struct op *op);
+/* Stores a raw message for a user, or passes it on live. False: too much is waiting. */
+bool redis_ingest(struct redis_store *s, struct span user, struct span payload);
+void redis_batch_flush(struct redis_store *s);
+void redis_on_batch_turn(int fd, short what, void *arg);
+void redis_push_free(struct redis_store *s);
+
+/* ---- redis_recv.c ---- */
+void redis_on_message(void *arg, struct span channel, struct span payload);
+void redis_held_flush(struct redis_store *s);
+void redis_recv_free(struct redis_store *s);
+void redis_refuse(struct redis_store *s, struct span channel, struct span payload, const char *why);
+
+/* ---- redis_cluster.c ---- */
+void redis_setup(struct redis_store *s);
+void redis_join(struct redis_store *s);
+void redis_tick(struct redis_store *s);
+void redis_on_marker(struct redis_store *s, struct span text);
+void redis_on_probe(struct redis_store *s, struct span text);
+void redis_goodbye(struct redis_store *s);
+void redis_name_node(struct redis_store *s, bool renew);
+bool redis_subscribe_base(struct redis_store *s) MUST_CHECK;
+bool redis_base_confirmed(struct redis_store *s);
+
+#endif
