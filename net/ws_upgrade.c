@@ -61,15 +61,36 @@ static bool check_origin(struct conn *c, const struct http_head *h)
     return false;
 }
 
-/* Which codec: the first of the client's subprotocols that we speak; none offered: JSON without a subprotocol. */
+/* The next entry of a comma-separated list; empty at its end. */
+static struct span next_token(struct span *list)
+{
+    while (list->n && (*list->p == ' ' || *list->p == ',' || *list->p == '\t'))
+        *list = span_of(list->p + 1, list->n - 1);
+    const uint8_t *comma = list->n ? memchr(list->p, ',', list->n) : NULL;
+    struct span token = span_of(list->p, comma ? (size_t)(comma - list->p) : list->n);
+    *list = span_of(list->p + token.n, list->n - token.n);
+    while (token.n && (token.p[token.n - 1] == ' ' || token.p[token.n - 1] == '\t'))
+        token.n--;
+    return token;
+}
+
+/* Which codec: the client's first subprotocol that we speak. None offered (a token in the list is none): JSON, and no
+ * subprotocol is named in the answer. False: it speaks only others. */
 static bool choose_protocol(const struct http_head *h, const char **name, bool *msgpack)
 {
-    bool json = http_list_has(h, "Sec-WebSocket-Protocol", PROTO_JSON);
-    bool pack = http_list_has(h, "Sec-WebSocket-Protocol", PROTO_MSGPACK);
-    *msgpack = pack && !json;
-    *name = json ? PROTO_JSON : pack ? PROTO_MSGPACK : NULL;
-    struct span any = http_field(h, "Sec-WebSocket-Protocol");
-    return *name || !any.p || (any.n > 7 && memcmp(any.p, "bearer.", 7) == 0);
+    struct span list = http_field(h, "Sec-WebSocket-Protocol");
+    bool others = false;
+    *name = NULL;
+    *msgpack = false;
+    for (struct span t = next_token(&list); t.n; t = next_token(&list)) {
+        *msgpack = SPAN_IS(t, PROTO_MSGPACK);
+        if (*msgpack || SPAN_IS(t, PROTO_JSON)) {
+            *name = *msgpack ? PROTO_MSGPACK : PROTO_JSON;
+            return true;
+        }
+        others |= t.n < 7 || memcmp(t.p, "bearer.", 7) != 0;
+    }
+    return !others;
 }
 
 static bool answer_101(struct conn *c, const struct http_head *h, const char *protocol)
