@@ -1,0 +1,123 @@
+/*
+ * op.h - round trips between a shard and the store: a shard fills the request half of an op and gives it to the
+ * dispatcher; the store fills the reply half; the same struct travels back to the shard, which frees it. Whoever finds
+ * the receiver gone frees it.
+ *
+ * Ops of one shard reach the dispatcher in the order they were posted, and the store carries out those of one user in
+ * that order. Strings of an op are owned by it, jobs are references (core/job.h).
+ */
+#ifndef CORE_OP_H
+#define CORE_OP_H
+
+#include "core/base.h"
+#include "core/job.h"
+#include "core/list.h"
+
+enum op_kind { OP_ATTACH, OP_DETACH, OP_FETCH, OP_ACK, OP_PUSH, OP_INTEREST };
+
+enum op_status {
+    OP_OK,
+    OP_AWAY,    /* the store does not answer; nothing is known to be kept */
+    OP_FULL,    /* too much is waiting already; nothing was kept */
+    OP_REFUSED, /* the request itself is wrong; op->error says why */
+};
+
+/* One page of an inbox (reply half of attach and fetch). */
+struct op_page {
+    uint64_t top; /* highest seq ever given out in this inbox */
+    uint64_t gap; /* highest seq dropped by the cap, 0: none */
+    bool more;    /* another page is there */
+    unsigned njobs;
+    struct job **jobs; /* in seq order, each with one reference; may be NULL when njobs == 0 */
+};
+
+/* Registers (user, device) on this node, so that its inbox's messages come here, and reads the first page.
+ * since: the last seq the client says it has (0: it says nothing; use the stored cursor). */
+struct op_attach {
+    char *user, *device;
+    bool named; /* the client picked the device id (long session) */
+    bool has_since;
+    uint64_t since;
+    /* reply */
+    uint64_t cursor;  /* where this session starts: entries > cursor follow */
+    uint64_t pending; /* how many entries > cursor are in the inbox */
+    struct op_page page;
+};
+
+/* The session is over; its last ack is written; `last`: no other session of the user is left on this shard. No reply.
+ */
+struct op_detach {
+    char *user, *device;
+    bool named, last;
+    uint64_t acked; /* 0: nothing new */
+};
+
+struct op_fetch {
+    char *user;
+    uint64_t from; /* entries with seq > from */
+    struct op_page page;
+};
+
+struct op_ack {
+    unsigned n;
+    struct op_ack_entry {
+        char *user, *device;
+        bool named;
+        uint64_t seq;
+    } * v; /* on OP_AWAY the shard marks them dirty again */
+};
+
+struct op_target {
+    enum target_kind kind;
+    char *name; /* NULL for all */
+    /* reply */
+    enum op_status status;
+    uint64_t seq;    /* 0: live only */
+    unsigned online; /* user: nodes it was sent to; room, all: nodes that received it */
+    bool duplicate;  /* the id was there already; seq is the first one's */
+};
+
+/* Sends one payload to each target. `payload` is a P of PROTOCOL.md section 3: an envelope in the caller's own format.
+ */
+struct op_push {
+    unsigned ntargets;
+    struct op_target *targets;
+    uint8_t *payload;
+    size_t payload_len;
+    char *id;       /* idempotency id, or NULL */
+    uint32_t ttl_s; /* UINT32_MAX: the store's default; 0: live only */
+    enum priority priority;
+};
+
+/* The shard has (on) or no longer has (off) members of the room. Reply to `on`: OP_OK once the subscription is
+ * confirmed. */
+struct op_interest {
+    char *room;
+    bool on;
+};
+
+struct op {
+    struct list link; /* the holder's own */
+    enum op_kind kind;
+    unsigned shard;   /* who asked and gets the reply */
+    uint64_t conn;    /* connection the asker wants it for; 0: none */
+    uint64_t serial;  /* the asker's own number, returned unchanged */
+    uint64_t born_us; /* clock_mono_us() when asked */
+    enum op_status status;
+    char error[96]; /* a sentence for OP_REFUSED, OP_AWAY, OP_FULL */
+    union {
+        struct op_attach attach;
+        struct op_detach detach;
+        struct op_fetch fetch;
+        struct op_ack ack;
+        struct op_push push;
+        struct op_interest interest;
+    };
+};
+
+/* New zeroed op of a kind; NULL when memory is out. */
+struct op *op_new(enum op_kind kind) MUST_CHECK;
+/* Frees the op, its strings and its job references. NULL is fine. */
+void op_free(struct op *op);
+
+#endif
