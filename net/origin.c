@@ -124,8 +124,10 @@ bool origin_allowed(const struct strlist *list, bool dev, struct span origin, st
     struct normal text;
     const struct normal *o = normalize(origin, false, &text) ? &text : NULL;
 
+    if (o && dev && is_local(o))
+        return true;
     if (list->n == 0)
-        return o && (same_host(o, host) || (dev && is_local(o)));
+        return o && same_host(o, host);
     for (unsigned i = 0; i < list->n; i++) {
         if (matches(list->v[i], origin, o, host))
             return true;

@@ -13,7 +13,8 @@ struct strlist;
  *   "*"                     any
  *   "https://a.example"     exactly that (case and default ports aside); '*' and '?' as in a glob
  *   "null"                  the opaque origin of files and sandboxes
- * An empty list is "same" alone; with dev also any page served from this very machine (localhost, 127.0.0.1, [::1]).
+ * An empty list is "same" alone. With dev, pages served from this very machine (localhost, 127.0.0.1, [::1], any port)
+ * are always allowed: a front end under development has a server of its own.
  * What is no origin at all (RFC 6454 section 6.2) is allowed by "*" alone. */
 bool origin_allowed(const struct strlist *list, bool dev, struct span origin, struct span host);
 
