@@ -65,7 +65,6 @@ static void the_first_form_stays(void **state)
 struct worker {
     struct job *const *jobs; /* [ROUNDS], one reference each for this worker */
     pthread_barrier_t *start;
-    unsigned me;
     struct blob *kept[ROUNDS];
     bool wrong;
 };
@@ -114,7 +113,7 @@ static void shared_by_threads(void **state)
             (void)job_ref(jobs[r]);
     }
     for (unsigned t = 0; t < THREADS; t++) {
-        workers[t] = (struct worker){.jobs = jobs, .start = &start, .me = t};
+        workers[t] = (struct worker){.jobs = jobs, .start = &start};
         assert_int_equal(pthread_create(&threads[t], NULL, work, &workers[t]), 0);
     }
     for (unsigned t = 0; t < THREADS; t++)
