@@ -1,0 +1,449 @@
+/*
+ * dispatcher.c - the thread between the store and the shards.
+ *
+ * Idea: two streams cross here. What the store has received (jobs) goes down to the shards that want it: a user's to
+ * the one owner, a room's to those that announced interest, everybody's to all. What shards ask (ops) goes up to the
+ * store, and the same struct goes back with the answer. Nothing here waits: a full lane turns items into bounded state
+ * (outlane.c), and the store has ceilings of its own.
+ *
+ * Rooms: one bit a shard (hence at most 64 shards). The first bit subscribes, the last one gone starts the linger; a
+ * room that nobody wants when its linger ends is unsubscribed and forgotten. The confirmation of interest is the
+ * store's: each asking op waits there until the channel delivers, since the member is in the room before it is told so.
+ *
+ * Stop: STOP_DRAIN makes the node unready and goes on serving, since draining shards still ack and detach. STOP_NOW
+ * empties the inbox, lets the store write what is left and say goodbye (at most LEAVE_MS), and ends the loop.
+ *
+ * Thread: everything but dispatcher_start and dispatcher_join runs on the dispatcher thread; the struct is made before
+ * it starts and freed after it ended. Ops and jobs belong to whoever holds them (core/msg.h).
+ */
+#include "store/dispatcher.h"
+
+#include <event2/event.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/clock.h"
+#include "core/config.h"
+#include "core/hash.h"
+#include "core/inbox.h"
+#include "core/log.h"
+#include "core/metrics.h"
+#include "core/msg.h"
+#include "core/owner.h"
+#include "store/outlane.h"
+#include "store/store.h"
+
+enum { MAX_SHARDS = 64, INBOX_BATCH = 256, LEAVE_MS = 2000, LEAVE_LOOK_MS = 10 };
+
+struct room {
+    struct list linger; /* linked while no shard wants it */
+    uint64_t mask;      /* shards with members */
+    uint64_t due_ms;
+    size_t len;
+    char name[];
+};
+
+struct dispatcher {
+    struct dispatcher_env env;
+    pthread_t thread;
+    struct event_base *base;
+    struct store *store;
+    struct event *inbox_event, *linger_timer, *leave_timer;
+    struct outlane lanes[MAX_SHARDS];
+    struct map rooms;
+    struct list lingering; /* soonest due first */
+    /* what main is to be told */
+    bool main_state_pending, main_state;
+    uint64_t stopped_pending; /* shards */
+    /* the end */
+    bool draining, leaving, left, done;
+    uint64_t leave_due_ms;
+};
+
+/* ---- to main ---- */
+
+static bool push_main(struct dispatcher *d, enum msg_kind kind, uint32_t arg)
+{
+    return inbox_push(d->env.main, d->env.nshards, (struct item){kind, arg, NULL});
+}
+
+static void tell_main(struct dispatcher *d)
+{
+    if (!d->env.main)
+        return;
+    if (d->main_state_pending && push_main(d, MSG_STORE_STATE, d->main_state))
+        d->main_state_pending = false;
+    for (unsigned i = 0; i < d->env.nshards && d->stopped_pending; i++) {
+        uint64_t bit = UINT64_C(1) << i;
+        if ((d->stopped_pending & bit) && push_main(d, MSG_STOPPED, i))
+            d->stopped_pending &= ~bit;
+    }
+}
+
+/* ---- rooms ---- */
+
+static struct span room_name(const struct room *r)
+{
+    return span_of(r->name, r->len);
+}
+
+static struct room *room_new(struct dispatcher *d, struct span name)
+{
+    struct room *r = calloc(1, sizeof(*r) + name.n + 1);
+    if (!r)
+        return NULL;
+    r->len = name.n;
+    memcpy(r->name, name.p, name.n);
+    if (!map_put(&d->rooms, room_name(r), r)) {
+        free(r);
+        return NULL;
+    }
+    return r;
+}
+
+static void arm_linger(struct dispatcher *d)
+{
+    if (list_empty(&d->lingering))
+        return;
+    const struct room *r = CONTAINER_OF(d->lingering.next, struct room, linger);
+    uint64_t now = clock_mono_ms(), wait = r->due_ms > now ? r->due_ms - now : 0;
+    struct timeval tv = {(time_t)(wait / 1000), (suseconds_t)(wait % 1000) * 1000};
+    event_add(d->linger_timer, &tv);
+}
+
+static void on_linger(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    struct dispatcher *d = arg;
+    uint64_t now = clock_mono_ms();
+    while (!list_empty(&d->lingering)) {
+        struct room *r = CONTAINER_OF(d->lingering.next, struct room, linger);
+        if (r->due_ms > now)
+            break;
+        list_unlink(&r->linger);
+        d->store->ops->unsubscribe(d->store, room_name(r));
+        map_remove(&d->rooms, room_name(r));
+        free(r);
+    }
+    arm_linger(d);
+}
+
+static void interest_on(struct dispatcher *d, struct op *op)
+{
+    struct span name = span_str(op->interest.room);
+    struct room *r = map_get(&d->rooms, name);
+    if (!r)
+        r = room_new(d, name);
+    if (!r) {
+        op->status = OP_FULL;
+        snprintf(op->error, sizeof(op->error), "Memory is out.");
+        outlane_reply(&d->lanes[op->shard], op);
+        return;
+    }
+    list_unlink(&r->linger);
+    r->mask |= UINT64_C(1) << op->shard;
+    d->store->ops->subscribe(d->store, name, op);
+}
+
+static void interest_off(struct dispatcher *d, struct op *op)
+{
+    struct room *r = map_get(&d->rooms, span_str(op->interest.room));
+    uint64_t bit = UINT64_C(1) << op->shard;
+    op_free(op);
+    if (!r || !(r->mask & bit))
+        return;
+    r->mask &= ~bit;
+    if (r->mask)
+        return;
+    r->due_ms = clock_mono_ms() + d->env.cfg->linger_ms;
+    bool first = list_empty(&d->lingering);
+    list_push(&d->lingering, &r->linger);
+    if (first)
+        arm_linger(d);
+}
+
+/* ---- from the store ---- */
+
+static void job_to_mask(struct dispatcher *d, struct job *j, uint64_t mask)
+{
+    for (unsigned i = 0; i < d->env.nshards; i++) {
+        if (mask & (UINT64_C(1) << i))
+            outlane_job(&d->lanes[i], job_ref(j));
+    }
+    job_unref(j);
+}
+
+static unsigned owner(const struct dispatcher *d, struct span user)
+{
+    return (unsigned)(siphash13(d->env.owner_key, user) % d->env.nshards);
+}
+
+static void on_job(void *arg, struct job *j)
+{
+    struct dispatcher *d = arg;
+    const struct room *r;
+    switch (j->head.kind) {
+    case TARGET_USER:
+        outlane_job(&d->lanes[owner(d, j->head.target)], j);
+        break;
+    case TARGET_ROOM:
+        r = map_get(&d->rooms, j->head.target);
+        job_to_mask(d, j, r ? r->mask : 0);
+        break;
+    case TARGET_ALL:
+        job_to_mask(d, j, UINT64_MAX);
+        break;
+    }
+}
+
+static void on_behind(void *arg, struct span user, uint64_t seq)
+{
+    struct dispatcher *d = arg;
+    outlane_behind(&d->lanes[owner(d, user)], user, seq);
+}
+
+static void on_done(void *arg, struct op *op)
+{
+    struct dispatcher *d = arg;
+    switch (op->kind) {
+    case OP_DETACH: /* nobody waits for it */
+        op_free(op);
+        break;
+    case OP_ATTACH:
+    case OP_FETCH:
+    case OP_ACK:
+    case OP_PUSH:
+    case OP_INTEREST:
+        outlane_reply(&d->lanes[op->shard], op);
+        break;
+    }
+}
+
+static void on_state(void *arg, bool ready)
+{
+    struct dispatcher *d = arg;
+    log_line(LOG_INFO, "dispatcher", "the %s store %s", d->store->ops->name, ready ? "answers" : "is away");
+    for (unsigned i = 0; i < d->env.nshards; i++)
+        outlane_state(&d->lanes[i], ready);
+    d->main_state_pending = true;
+    d->main_state = ready;
+    tell_main(d);
+}
+
+static void on_ready(void *arg, bool ready)
+{
+    struct dispatcher *d = arg;
+    atomic_store_explicit(d->env.ready, ready && !d->draining, memory_order_release);
+}
+
+/* ---- from the inbox ---- */
+
+static void take_op(struct dispatcher *d, struct op *op)
+{
+    if (op->shard >= d->env.nshards) {
+        op_free(op);
+        return;
+    }
+    if (op->kind != OP_INTEREST)
+        d->store->ops->submit(d->store, op);
+    else if (op->interest.on)
+        interest_on(d, op);
+    else
+        interest_off(d, op);
+}
+
+static void take_stop(struct dispatcher *d, enum stop_phase phase)
+{
+    d->draining = true;
+    on_ready(d, false);
+    switch (phase) {
+    case STOP_DRAIN:
+        break;
+    case STOP_NOW: {
+        struct timeval tv = {0, LEAVE_LOOK_MS * 1000};
+        d->leaving = true;
+        d->leave_due_ms = clock_mono_ms() + LEAVE_MS;
+        event_add(d->leave_timer, &tv);
+        break;
+    }
+    }
+}
+
+static void take(void *arg, struct item it)
+{
+    struct dispatcher *d = arg;
+    switch ((enum msg_kind)it.kind) {
+    case MSG_OP:
+        take_op(d, it.ptr);
+        break;
+    case MSG_STOP:
+        take_stop(d, (enum stop_phase)it.arg);
+        break;
+    case MSG_STOPPED:
+        if (it.arg < d->env.nshards)
+            d->stopped_pending |= UINT64_C(1) << it.arg;
+        break;
+    case MSG_JOB:
+    case MSG_BEHIND:
+    case MSG_STORE_STATE:
+    case MSG_MOVE:
+        msg_drop(NULL, it);
+        break;
+    }
+}
+
+static void on_inbox(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    struct dispatcher *d = arg;
+    (void)inbox_drain(d->env.inbox, INBOX_BATCH, take, d);
+}
+
+/* ---- the loop ---- */
+
+static void on_leave_look(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what, (void)arg; /* turns the loop, which looks */
+}
+
+static unsigned inbox_left(const struct dispatcher *d)
+{
+    unsigned sum = 0;
+    for (unsigned i = 0; i < inbox_lanes(d->env.inbox); i++)
+        sum += inbox_depth(d->env.inbox, i);
+    return sum;
+}
+
+static void look_at_end(struct dispatcher *d)
+{
+    if (!d->leaving)
+        return;
+    bool late = clock_mono_ms() >= d->leave_due_ms;
+    if (!d->left && (late || inbox_left(d) == 0)) {
+        d->left = true;
+        d->store->ops->leave(d->store);
+    }
+    if (late || (d->left && d->store->ops->idle(d->store)))
+        d->done = true;
+}
+
+static void end_turn(struct dispatcher *d)
+{
+    for (unsigned i = 0; i < d->env.nshards; i++) {
+        if (outlane_waiting(&d->lanes[i]))
+            outlane_flush(&d->lanes[i]);
+    }
+    tell_main(d);
+    metric_set(d->env.metrics, M_LANE_DEPTH, inbox_left(d));
+    metric_add(d->env.metrics, M_LOOP_TURNS, 1);
+    look_at_end(d);
+}
+
+static void *run(void *arg)
+{
+    struct dispatcher *d = arg;
+    thread_role_set(ROLE_DISPATCHER);
+    log_thread("dispatcher");
+    while (!d->done) {
+        if (event_base_loop(d->base, EVLOOP_ONCE) < 0) {
+            log_line(LOG_ERROR, "dispatcher", "the event loop failed");
+            break;
+        }
+        end_turn(d);
+    }
+    return NULL;
+}
+
+/* ---- life ---- */
+
+static void free_rooms(struct dispatcher *d)
+{
+    size_t it = 0;
+    struct room *r;
+    while ((r = map_next(&d->rooms, &it)) != NULL)
+        free(r);
+    map_fini(&d->rooms);
+}
+
+static void dispatcher_free(struct dispatcher *d)
+{
+    if (d->store)
+        d->store->ops->free(d->store);
+    for (unsigned i = 0; i < d->env.nshards; i++)
+        outlane_fini(&d->lanes[i]);
+    free_rooms(d);
+    struct event *events[] = {d->inbox_event, d->linger_timer, d->leave_timer};
+    for (size_t i = 0; i < ARRAY_LEN(events); i++) {
+        if (events[i])
+            event_free(events[i]);
+    }
+    if (d->base)
+        event_base_free(d->base);
+    free(d);
+}
+
+static struct event_base *new_base(void)
+{
+    struct event_config *cfg = event_config_new();
+    if (!cfg)
+        return NULL;
+    struct event_base *base = NULL;
+    if (event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK) == 0)
+        base = event_base_new_with_config(cfg);
+    event_config_free(cfg);
+    return base;
+}
+
+static bool open_events(struct dispatcher *d)
+{
+    d->base = new_base();
+    if (!d->base)
+        return false;
+    d->inbox_event = event_new(d->base, inbox_fd(d->env.inbox), EV_READ | EV_PERSIST, on_inbox, d);
+    d->linger_timer = evtimer_new(d->base, on_linger, d);
+    d->leave_timer = event_new(d->base, -1, EV_PERSIST, on_leave_look, d);
+    return d->inbox_event && d->linger_timer && d->leave_timer && event_add(d->inbox_event, NULL) == 0;
+}
+
+static struct store *open_store(struct dispatcher *d, char *err, size_t errlen)
+{
+    const struct store_up up = {
+        .arg = d, .job = on_job, .done = on_done, .state = on_state, .ready = on_ready, .behind = on_behind};
+    const struct dispatcher_env *e = &d->env;
+    if (e->cfg->redis)
+        return store_redis_new(e->cfg, d->base, e->metrics, e->node, &up, err, errlen);
+    return store_memory_new(e->cfg, d->base, e->metrics, e->node, &up, err, errlen);
+}
+
+struct dispatcher *dispatcher_start(const struct dispatcher_env *env, char *err, size_t errlen)
+{
+    if (env->nshards == 0 || env->nshards > MAX_SHARDS) {
+        snprintf(err, errlen, "The number of shards has to be from 1 to %d.", MAX_SHARDS);
+        return NULL;
+    }
+    struct dispatcher *d = calloc(1, sizeof(*d));
+    if (!d) {
+        snprintf(err, errlen, "Memory is out.");
+        return NULL;
+    }
+    d->env = *env;
+    map_init(&d->rooms);
+    list_init(&d->lingering);
+    for (unsigned i = 0; i < env->nshards; i++)
+        outlane_init(&d->lanes[i], env->shards[i], env->nshards, env->metrics);
+    snprintf(err, errlen, "Memory or file descriptors are out.");
+    if (!open_events(d) || !(d->store = open_store(d, err, errlen)) || pthread_create(&d->thread, NULL, run, d) != 0) {
+        dispatcher_free(d);
+        return NULL;
+    }
+    return d;
+}
+
+void dispatcher_join(struct dispatcher *d)
+{
+    if (!d)
+        return;
+    pthread_join(d->thread, NULL);
+    dispatcher_free(d);
+}

@@ -1,0 +1,42 @@
+/*
+ * outlane.h - the dispatcher's side of its lane to one shard: what is said when the lane is full. Dispatcher thread.
+ */
+#ifndef STORE_OUTLANE_H
+#define STORE_OUTLANE_H
+
+#include "core/inbox.h"
+#include "core/list.h"
+#include "core/map.h"
+
+struct job;
+struct metrics;
+struct op;
+
+#define OUTLANE_URGENT 1024 /* live messages of high priority that wait for room */
+
+struct outlane {
+    struct inbox *inbox;
+    unsigned lane;
+    struct metrics *metrics;
+    struct list replies; /* ops on their way back */
+    struct map behind;   /* user -> struct behind */
+    struct job **urgent; /* ring of OUTLANE_URGENT, made when first needed */
+    unsigned first, count;
+    bool state_pending, state;
+};
+
+void outlane_init(struct outlane *l, struct inbox *inbox, unsigned lane, struct metrics *m);
+/* Frees what still waits. */
+void outlane_fini(struct outlane *l);
+
+/* Each takes what it is given: a reference, the op. None waits. */
+void outlane_job(struct outlane *l, struct job *j);
+void outlane_reply(struct outlane *l, struct op *op);
+void outlane_behind(struct outlane *l, struct span user, uint64_t seq);
+void outlane_state(struct outlane *l, bool ready);
+
+/* Sends what waits, as far as there is room. */
+void outlane_flush(struct outlane *l);
+bool outlane_waiting(const struct outlane *l);
+
+#endif
