@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "core/log.h"
 #include "net/conn.h"
 #include "net/shard.h"
@@ -133,6 +134,7 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg)
 {
     (void)what;
     struct listener *l = arg;
+    l->shard->now_ms = clock_mono_ms(); /* the shard may have slept for long: deadlines begin now */
     for (int i = 0; i < ACCEPT_BATCH; i++) {
         int c = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (c >= 0) {
