@@ -26,8 +26,8 @@
 
 static bool fail(SSL_CTX *ctx, char *err, size_t errlen, const char *what, const char *file)
 {
-    unsigned long e = ERR_peek_last_error();
-    const char *reason = e ? ERR_reason_error_string(e) : NULL;
+    unsigned long e = ERR_peek_error(); /* the first: what came of it says less */
+    const char *reason = ERR_SYSTEM_ERROR(e) ? strerror(ERR_GET_REASON(e)) : e ? ERR_reason_error_string(e) : NULL;
     snprintf(err, errlen, "%s %s: %s", what, file, reason ? reason : "not usable");
     ERR_clear_error();
     SSL_CTX_free(ctx);

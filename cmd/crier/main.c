@@ -67,16 +67,23 @@ static int check(const struct config *c)
 
 /* ---- the process's surroundings ---- */
 
-static void raise_fd_limit(void)
+/* 0: not known. */
+static unsigned long long raise_fd_limit(void)
 {
     struct rlimit r;
 
     if (getrlimit(RLIMIT_NOFILE, &r) != 0)
-        return;
+        return 0;
     r.rlim_cur = r.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &r) != 0 && getrlimit(RLIMIT_NOFILE, &r) != 0)
+        return 0;
+    return r.rlim_cur;
+}
+
+static void say_fd_limit(unsigned long long n)
+{
+    if (n == 0)
         return;
-    unsigned long long n = r.rlim_cur;
     log_line(LOG_INFO, "main", "the limit of open files is %llu, which allows about %llu connections", n,
              n > FDS_NOT_CLIENT ? n - FDS_NOT_CLIENT : 0);
 }
@@ -155,6 +162,7 @@ static int run(const struct config *c)
     char err[512];
     char node[NODE_NAME_MAX];
     struct broker *b;
+    unsigned long long fds;
     int sigfd;
 
     if (!config_validate(c, err, sizeof(err)))
@@ -166,12 +174,13 @@ static int run(const struct config *c)
     sigfd = block_signals();
     if (sigfd < 0)
         return fail(EXIT_START, "cannot set up signals");
-    raise_fd_limit();
+    fds = raise_fd_limit();
     b = broker_start(c, node, err, sizeof(err));
     if (!b) {
         close(sigfd);
         return fail(EXIT_START, err);
     }
+    say_fd_limit(fds);
     say_open(c);
     serve(c, b, sigfd);
     broker_free(b);
