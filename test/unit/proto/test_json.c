@@ -136,8 +136,7 @@ static void test_refuses(void **state)
         ":",
         "[:]",
         "\xEF\xBB\xBF{}",
-        "\xC2\xA0"
-        "1",
+        "\xC2\xA0[]",
         "\f1",
     };
     (void)state;
