@@ -118,9 +118,13 @@ export class Client {
     let watcher;
     const found = new Promise((resolve, reject) => {
       watcher = () => {
-        const v = look();
-        if (v) resolve(v);
-        else if (this.closeCode !== undefined) reject(new Error(`${what}: closed with ${this.closeCode} before; got ${this.seen()}`));
+        const v = look(); // may take: so never again once it has found
+        if (v) {
+          this.waiters.delete(watcher);
+          resolve(v);
+        } else if (this.closeCode !== undefined) {
+          reject(new Error(`${what}: closed with ${this.closeCode} before; got ${this.seen()}`));
+        }
       };
       this.waiters.add(watcher);
       watcher();

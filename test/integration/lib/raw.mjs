@@ -107,9 +107,13 @@ export class Raw {
     let watcher;
     const found = new Promise((resolve, reject) => {
       watcher = () => {
-        const v = look();
-        if (v) resolve(v);
-        else if (this.isClosed) reject(new Error(`${what}: the connection was closed; unread: ${JSON.stringify(this.bytes.toString('latin1').slice(0, 400))}`));
+        const v = look(); // may take: so never again once it has found
+        if (v) {
+          this.waiters.delete(watcher);
+          resolve(v);
+        } else if (this.isClosed) {
+          reject(new Error(`${what}: the connection was closed; unread: ${JSON.stringify(this.bytes.toString('latin1').slice(0, 400))}`));
+        }
       };
       this.waiters.add(watcher);
       watcher();
