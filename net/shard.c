@@ -219,8 +219,6 @@ static void look_again(struct shard *s)
         conn_resumed(c);
         c = next;
     }
-    if (s->resumed)
-        inbox_ring(s->inbox);
 }
 
 static void flush_dirty(struct shard *s)
@@ -279,6 +277,8 @@ static void end_turn(struct shard_thread *t)
     struct shard *s = &t->shard;
     look_again(s);
     flush_dirty(s);
+    if (s->resumed) /* by a proto whose output has just drained, or while looking: the next turn is now */
+        inbox_ring(s->inbox);
     hand_over(s);
     retry_ops(s);
     reap(s);
