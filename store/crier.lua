@@ -263,7 +263,7 @@ local function attach(K, A)
   if cur < stored then                       -- a client that went back: what was trimmed since is a gap
     local head = redis.call('LINDEX', qk, 0)
     local before = top
-    if head then _, before = struct.unpack('>I8I8', head) end
+    if head then before = select(2, struct.unpack('>I8I8', head)) end
     if before > cur and before > gap then gap = before end
   end
   redis.call('HSET', mk, 'd:' .. A[3], device_text(cur, sec, A[4], '*'))
