@@ -46,6 +46,7 @@ struct tally board_tally(struct board *b)
         t.bytes += board_get(&s->bytes);
         t.reads += board_get(&s->reads);
         t.others += board_get(&s->others);
+        t.resumed += board_get(&s->resumed);
     }
     return t;
 }

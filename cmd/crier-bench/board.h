@@ -22,7 +22,7 @@ struct slot {
     _Atomic uint64_t bytes;      /* read from sockets (after TLS) */
     _Atomic uint64_t reads;      /* read calls that brought data */
     _Atomic uint64_t others;     /* data frames without a stamp of this run, once ready */
-    _Atomic uint64_t last_error; /* errno of the last connection lost, or 0 */
+    _Atomic uint64_t resumed;    /* TLS sessions resumed */
     uint64_t conns;              /* its share, set before the fork */
     uint64_t first;              /* index of its first connection, likewise */
     struct hist latency;
@@ -40,7 +40,7 @@ struct board {
 
 /* Sums of all slots at one moment. */
 struct tally {
-    uint64_t deliveries, ready, gone, lost, duplicates, bytes, reads, others;
+    uint64_t deliveries, ready, gone, lost, duplicates, bytes, reads, others, resumed;
 };
 
 /* New; divides subs among procs. NULL when memory is out. */

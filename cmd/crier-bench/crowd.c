@@ -71,7 +71,7 @@ static int crowd_init(struct crowd *c, const struct options *o, struct board *b,
 {
     struct peer_env *e = &c->env;
     struct slot *s = &b->slots[n];
-    *e = (struct peer_env){.room = o->room, .user_prefix = o->user_prefix, .board = b, .slot = s, .noisy = n == 0};
+    *e = (struct peer_env){.room = o->room, .user_prefix = o->user_prefix, .board = b, .slot = s, .noisy = true};
     e->crier = strcmp(o->protocol, "crier") == 0;
     unsigned every = o->sample ? o->sample : o->rate ? 1 : 16;
     for (e->sample = 1; e->sample < every;)

@@ -19,8 +19,8 @@ static int keep_session(SSL *ssl, SSL_SESSION *session)
     struct link_ctx *c = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
     if (!c->resume || c->session)
         return 0;
-    c->session = session;
-    return 1;
+    c->session = SSL_SESSION_dup(session);
+    return 0;
 }
 
 int link_ctx_init(struct link_ctx *c, bool secure, const char *tls, bool resume)
@@ -55,6 +55,7 @@ int link_dial(struct link *l, const struct url *u, unsigned index)
 {
     int one = 1;
     l->ssl = NULL;
+    l->why = NULL;
     l->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (l->fd < 0)
         return -1;
@@ -71,13 +72,24 @@ int link_dial(struct link *l, const struct url *u, unsigned index)
     return 0;
 }
 
+/* After SSL_get_error: errno is meant only when the system failed. */
+static void note_error(struct link *l, int e)
+{
+    if (e != SSL_ERROR_SYSCALL)
+        errno = 0;
+    l->why = e == SSL_ERROR_SSL ? ERR_reason_error_string(ERR_peek_error()) : NULL;
+}
+
 static int start_tls(struct link *l, struct link_ctx *c)
 {
     l->ssl = SSL_new(c->ssl);
     if (!l->ssl || !SSL_set_fd(l->ssl, l->fd))
         return -1;
-    if (c->session)
-        SSL_set_session(l->ssl, c->session);
+    SSL_SESSION *copy = c->session ? SSL_SESSION_dup(c->session) : NULL;
+    if (copy) {
+        SSL_set_session(l->ssl, copy);
+        SSL_SESSION_free(copy);
+    }
     SSL_set_connect_state(l->ssl);
     return 0;
 }
@@ -105,8 +117,7 @@ enum link_step link_shake(struct link *l, struct link_ctx *c)
         return LINK_WANT_READ;
     if (e == SSL_ERROR_WANT_WRITE)
         return LINK_WANT_WRITE;
-    if (e == SSL_ERROR_SSL)
-        errno = EPROTO;
+    note_error(l, e);
     return LINK_FAILED;
 }
 
@@ -130,8 +141,10 @@ ssize_t link_read(struct link *l, void *p, size_t n)
             got += (size_t)r;
             continue;
         }
-        if (SSL_get_error(l->ssl, r) == SSL_ERROR_WANT_READ)
+        int e = SSL_get_error(l->ssl, r);
+        if (e == SSL_ERROR_WANT_READ)
             break;
+        note_error(l, e);
         return got ? (ssize_t)got : -1;
     }
     return (ssize_t)got;

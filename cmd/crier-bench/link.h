@@ -15,13 +15,14 @@ struct ssl_session_st;
 /* Of a process: TLS settings, and the session to resume when asked to. */
 struct link_ctx {
     struct ssl_ctx_st *ssl;
-    struct ssl_session_st *session;
+    struct ssl_session_st *session; /* never used itself: a TLS 1.3 session may be used once, so copies are */
     bool resume;
 };
 
 struct link {
     int fd;
     struct ssl_st *ssl; /* NULL: plain */
+    const char *why;    /* what TLS said when it failed, or NULL */
 };
 
 enum link_step { LINK_DONE, LINK_WANT_READ, LINK_WANT_WRITE, LINK_FAILED };

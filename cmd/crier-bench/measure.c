@@ -234,7 +234,7 @@ static void put_connects(struct report *rep, const struct run *r, const struct w
 {
     report_number(rep, "connect_secs", secs_of(w), 3);
     report_number(rep, "connects_per_s", r->o->subs / secs_of(w), 0);
-    report_text(rep, "resume", r->o->resume ? "yes" : "no");
+    report_count(rep, "resumed", w->b.tally.resumed);
     put_cpu(rep, w, "cpu_us_per_connect", r->o->subs);
 }
 

@@ -35,13 +35,13 @@ static void peer_fail(struct peer *p, struct peer_env *env, const char *what, st
 {
     if (env->noisy && board_phase(env->board) != PHASE_END) {
         size_t n = said.n < 160 ? said.n : 160;
+        const char *why = p->link.why ? p->link.why : errno ? strerror(errno) : "";
         fprintf(stderr, "crier-bench: connection %u: %s%s%.*s%s%s\n", p->index, what, n ? ": " : "", (int)n,
-                n ? (const char *)said.p : "", errno ? ": " : "", errno ? strerror(errno) : "");
+                n ? (const char *)said.p : "", *why ? ": " : "", why);
         env->noisy = false;
     }
     if (p->state == PEER_READY)
         atomic_fetch_sub_explicit(&env->slot->ready, 1, memory_order_relaxed);
-    atomic_store_explicit(&env->slot->last_error, (uint64_t)errno, memory_order_relaxed);
     board_add(&env->slot->gone, 1);
     peer_close(p);
 }
@@ -60,7 +60,7 @@ int peer_dial(struct peer *p, struct peer_env *env)
 static void become_ready(struct peer *p, struct peer_env *env)
 {
     p->state = PEER_READY;
-    env->resumed += link_resumed(&p->link);
+    board_add(&env->slot->resumed, link_resumed(&p->link));
     atomic_fetch_add_explicit(&env->slot->ready, 1, memory_order_relaxed);
 }
 
@@ -268,7 +268,8 @@ static bool read_once(struct peer *p, struct peer_env *env)
     size_t room = PEER_BUF - held;
     ssize_t r = link_read(&p->link, env->buf + held, room);
     if (r < 0) {
-        peer_fail(p, env, errno ? "connection failed" : "connection closed by the server", (struct span){0});
+        peer_fail(p, env, errno || p->link.why ? "connection failed" : "connection closed by the server",
+                  (struct span){0});
         return false;
     }
     if (r == 0)

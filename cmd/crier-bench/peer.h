@@ -30,8 +30,7 @@ struct peer_env {
     struct board *board;
     struct slot *slot;
     uint8_t *buf; /* PEER_BUF bytes: every read lands here */
-    uint64_t resumed;
-    bool noisy; /* explain the first failures */
+    bool noisy;   /* explain the first failures */
 };
 
 #define PEER_BUF (256u * 1024)
