@@ -106,7 +106,7 @@ static bool make_metrics(struct broker *b)
         if (!b->metrics[i])
             return false;
         if (i < b->nshards)
-            snprintf(name, sizeof(name), "shard-%u", i);
+            snprintf(name, sizeof(name), "shard-%u", i % MAX_SHARDS);
         else
             snprintf(name, sizeof(name), "dispatcher");
         metrics_init(b->metrics[i], name);
