@@ -14,6 +14,7 @@
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -58,6 +59,17 @@ static uint32_t now32(const struct conn *c)
 uint32_t conn_silent_ms(const struct conn *c)
 {
     return now32(c) - c->last_rx_ms;
+}
+
+bool conn_sent_all(const struct conn *c)
+{
+    int left = 1;
+    return outq_empty(&c->out) && ioctl(event_get_fd(&c->rd), TIOCOUTQ, &left) == 0 && left == 0;
+}
+
+void conn_peer_timeout(struct conn *c, unsigned ms)
+{
+    (void)setsockopt(event_get_fd(&c->rd), IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
 }
 
 const char *conn_peer(const struct conn *c, char *out, size_t len)
@@ -239,7 +251,7 @@ static void read_all(struct conn *c)
             return;
         }
         if (n == IO_EOF || n == IO_FAILED) {
-            conn_close(c, c->state == CONN_FINISHING ? c->reason : CLOSE_PEER_GONE);
+            conn_close(c, CLOSE_PEER_GONE);
             return;
         }
     }
@@ -427,6 +439,7 @@ void conn_flush(struct conn *c)
             conn_close(c, CLOSE_PEER_GONE);
             return;
         }
+        c->last_tx_ms = (uint32_t)s->now_ms;
         metric_add(s->m, M_WRITES, 1);
         metric_add(s->m, M_BYTES_OUT, (uint64_t)n);
         metric_sub(s->m, M_OUTQ_BYTES, (uint64_t)n);
@@ -471,6 +484,12 @@ void conn_timer_fired(struct conn *c)
         c->proto->timer(c);
 }
 
+void conn_ending(struct conn *c, enum close_reason why)
+{
+    c->ending = true;
+    c->reason = why;
+}
+
 void conn_finish(struct conn *c, enum close_reason why)
 {
     if (c->state == CONN_HANDSHAKE || c->state == CONN_MOVING) {
@@ -480,7 +499,8 @@ void conn_finish(struct conn *c, enum close_reason why)
     if (c->state != CONN_OPEN)
         return;
     set_state(c, CONN_FINISHING);
-    c->reason = why;
+    if (!c->ending)
+        c->reason = why;
     c->corked = false;
     wheel_arm(&c->shard->wheel, &c->timer, c->shard->now_ms, FINISH_MS);
     if (c->paused)
@@ -515,6 +535,8 @@ void conn_close(struct conn *c, enum close_reason why)
         return;
     bool moving = c->state == CONN_MOVING;
     struct shard *s = c->shard;
+    if (c->ending || c->state == CONN_FINISHING)
+        why = c->reason;
     set_state(c, CONN_DEAD);
     c->reason = why;
     metric_add(s->m, close_reason_metric(why), 1);

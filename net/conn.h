@@ -65,10 +65,10 @@ struct conn {
     struct outq out;
     struct buf *in;                                /* bytes not used up yet; NULL: none */
     struct conn *next_dirty, *next_resumed, *next; /* next: graveyard, moves */
-    uint32_t last_rx_ms;                           /* low 32 bits of the shard's clock */
+    uint32_t last_rx_ms, last_tx_ms;               /* low 32 bits of the shard's clock */
     enum conn_state state : 8;
     enum close_reason reason : 8;
-    bool dirty : 1, paused : 1, corked : 1, want_write : 1, resuming : 1, public : 1, shut : 1;
+    bool dirty : 1, paused : 1, corked : 1, want_write : 1, ending : 1, resuming : 1, public : 1, shut : 1;
     uint8_t move_to;     /* CONN_MOVING: the shard it goes to */
     uint8_t peer_family; /* 4, 6 */
     uint16_t peer_port;
@@ -105,6 +105,8 @@ void conn_timer(struct conn *c, uint32_t delay_ms);
 /* Closes at once. The one way a connection ends: reason counted and logged, proto->gone called, freed at the end of the
  * turn. */
 void conn_close(struct conn *c, enum close_reason why);
+/* The proto has begun to end it: whatever closes it now, this is the reason. */
+void conn_ending(struct conn *c, enum close_reason why);
 /* Lets what is queued go out first (CONN_FINISHING), bounded in time, then closes with that reason. */
 void conn_finish(struct conn *c, enum close_reason why);
 
@@ -122,6 +124,11 @@ void conn_timer_fired(struct conn *c);
 bool conn_hand_over(struct conn *c); /* true: it has left this shard and must not be touched */
 void conn_free(struct conn *c);
 void conn_adopt(struct shard *s, struct conn *c);
+/* Has the kernel nothing left to send, and the output queue neither? */
+bool conn_sent_all(const struct conn *c);
+/* The peer's kernel must acknowledge what was written within this time, or the connection breaks: for clients that have
+ * nothing to say. */
+void conn_peer_timeout(struct conn *c, unsigned ms);
 /* Milliseconds since anything came from the peer. */
 uint32_t conn_silent_ms(const struct conn *c);
 

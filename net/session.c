@@ -56,7 +56,7 @@ static struct blob *encode(struct session *s, struct job *j)
     struct blob *wrapped = NULL;
     buf_init(&b, (size_t)s->conn->shard->cfg->max_payload * 6 + OBJECT_MAX);
     if (encode_message(s->io->codec, &j->head, &b))
-        wrapped = s->io->wrap(buf_span(&b));
+        wrapped = s->io->wrap(&j->head, buf_span(&b));
     buf_fini(&b);
     if (!wrapped)
         return NULL;
@@ -124,6 +124,8 @@ static void say_welcome(struct session *s, uint64_t pending)
     struct buf b;
     buf_init(&b, OBJECT_MAX);
     send_object(s, &b, encode_welcome(s->io->codec, &w, &b));
+    if (s->io->welcomed && s->state == SESSION_LIVE)
+        s->io->welcomed(s);
     conn_cork(s->conn, false);
 }
 
@@ -167,6 +169,12 @@ static void flight_pop(struct session *s, uint64_t upto)
         s->flight = NULL;
         s->flight_head = s->flight_cap = 0;
     }
+}
+
+/* Is the number of unacknowledged messages what bounds this session (else its output queue alone)? */
+static bool windowed(const struct session *s)
+{
+    return !s->io->one_way || s->ack_mode == ACK_SENT;
 }
 
 static bool may_send_stored(const struct session *s)
@@ -228,12 +236,13 @@ static void want(struct session *s, uint64_t seq)
 static bool send_stored(struct session *s, struct frame_cache *fc)
 {
     uint64_t seq = fc->job->head.seq;
-    if (!may_send_stored(s) || !flight_push(s, seq)) {
+    if (!may_send_stored(s) || (windowed(s) && !flight_push(s, seq))) {
         metric_add(metrics_of(s), M_LEFT_TO_INBOX, 1);
         return false;
     }
     if (!queue(s, session_frame(s, fc), OUT_STORED, 1)) {
-        s->flight_count--;
+        if (windowed(s))
+            s->flight_count--;
         metric_add(metrics_of(s), M_LEFT_TO_INBOX, 1);
         return false;
     }
@@ -401,7 +410,7 @@ void session_start(struct session *s, struct conn *c, const struct session_io *i
 {
     s->conn = c;
     s->io = io;
-    metric_add(c->shard->m, M_CONNS_WS, 1);
+    metric_add(c->shard->m, io->clients, 1);
     s->state = SESSION_ATTACHING;
     if (!s->who->user) {
         s->state = SESSION_LIVE;
@@ -586,8 +595,10 @@ static void detach(struct session *s, bool last)
 
 void session_end(struct session *s)
 {
+    if (s->state == SESSION_OVER)
+        return;
     if (s->state != SESSION_NEW) {
-        metric_sub(metrics_of(s), M_CONNS_WS, 1);
+        metric_sub(metrics_of(s), s->io->clients, 1);
         s->state = SESSION_OVER;
         room_leave_all(s->conn->shard, s);
         if (s->user)

@@ -12,6 +12,7 @@
 
 #include "core/job.h"
 #include "core/list.h"
+#include "core/metrics.h"
 #include "net/conn.h"
 #include "proto/codec.h"
 
@@ -31,13 +32,21 @@ struct session_io {
     enum wire wire; /* the form messages take */
     /* Appends one encoded object (not a message) to the output, framed. */
     bool (*control)(struct session *s, struct span object);
+    enum metric clients; /* the gauge of this transport's sessions */
+    /* With ACK_AUTO and ACK_EXPLICIT nothing that comes over this very connection says what has arrived (SSE), so no
+     * window holds messages back: the output queue does. */
+    bool one_way;
     /* Wraps an encoded message object into this wire form. New blob, or NULL. */
-    struct blob *(*wrap)(struct span object);
+    struct blob *(*wrap)(const struct job_head *h, struct span object);
     /* Ends the connection with a public close code. */
     void (*close)(struct session *s, unsigned code, const char *reason, enum close_reason why);
     /* Stored messages were queued and the cursor waits for evidence that they arrived (ACK_AUTO, ACK_SENT); NULL:
      * never. */
     void (*want_evidence)(struct session *s);
+    /* The client answered a ping message; NULL: no matter. */
+    void (*pong)(struct session *s);
+    /* The welcome is queued; NULL: nothing to do. */
+    void (*welcomed)(struct session *s);
 };
 
 enum session_state { SESSION_NEW, SESSION_ATTACHING, SESSION_LIVE, SESSION_OVER };

@@ -273,6 +273,8 @@ void session_command(struct session *s, const struct command *cmd)
         do_refresh(s, cmd);
         break;
     case CMD_PONG:
+        if (s->io->pong)
+            s->io->pong(s);
         break;
     case CMD_PRESENCE:
     case CMD_HISTORY:

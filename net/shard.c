@@ -193,19 +193,20 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     (void)fd, (void)what;
     struct shard *s = arg;
     s->now_ms = clock_mono_ms();
+    s->tick_due_ms = 0;
     (void)wheel_turn(&s->wheel, s->now_ms, fire, s);
 }
 
+/* tick_due_ms is 0 while the tick is not armed. One that wakes earlier than needed is left: it looks again then. */
 static void arm_tick(struct shard *s)
 {
     int ms = wheel_next_ms(&s->wheel, s->now_ms);
-    if (ms < 0 || s->tick_due_ms == s->now_ms + (uint64_t)ms)
+    uint64_t due = s->now_ms + (uint64_t)(ms > 0 ? ms : 1);
+    if (ms < 0 || (s->tick_due_ms && s->tick_due_ms <= due))
         return;
-    if (s->tick_due_ms > s->now_ms && s->tick_due_ms < s->now_ms + (uint64_t)ms)
-        return; /* it wakes early enough already, and looks again then */
-    s->tick_due_ms = s->now_ms + (uint64_t)ms;
-    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000};
-    (void)event_add(s->tick, &tv);
+    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms > 0 ? ms % 1000 : 1) * 1000};
+    if (event_add(s->tick, &tv) == 0)
+        s->tick_due_ms = due;
 }
 
 /* ---- the end of a turn ---- */

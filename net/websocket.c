@@ -11,7 +11,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 
 #include "core/buf.h"
 #include "core/config.h"
@@ -66,6 +65,7 @@ void ws_close(struct conn *c, unsigned code, const char *reason, enum close_reas
     memcpy(payload + 2, reason, n);
     w->close_sent = true;
     w->why = why;
+    conn_ending(c, why);
     session_end(&w->session);
     if (why == CLOSE_SLOW)
         conn_drop_queued(c);
@@ -90,21 +90,25 @@ static void protocol_error(struct conn *c, unsigned code, const char *reason)
 
 /* ---- heartbeats and evidence ---- */
 
-/* A ping whose pong proves that everything sent before it has arrived. */
-static void send_evidence_ping(struct conn *c)
+/* A ping whose pong proves that everything sent before it has arrived: of the protocol, or, where the client asked for
+ * those, a message that its program answers itself. */
+static void send_ping(struct conn *c)
 {
     struct ws *w = ws_of(c);
-    random_bytes(w->ping_nonce, sizeof w->ping_nonce);
-    w->ping_seq = w->session.sent;
+    struct session *s = &w->session;
+    w->ping_seq = s->sent;
     w->ping_out = true;
     w->last_ping_ms = (uint32_t)c->shard->now_ms;
+    if (w->message_ping) {
+        struct buf b;
+        buf_init(&b, 256);
+        if (encode_ping(s->io->codec, &b))
+            (void)s->io->control(s, buf_span(&b));
+        buf_fini(&b);
+        return;
+    }
+    random_bytes(w->ping_nonce, sizeof w->ping_nonce);
     (void)send_frame(c, WS_PING, span_of(w->ping_nonce, sizeof w->ping_nonce));
-}
-
-static bool kernel_has_nothing(const struct conn *c)
-{
-    int left = 1;
-    return outq_empty(&c->out) && ioctl(event_get_fd(&c->rd), TIOCOUTQ, &left) == 0 && left == 0;
 }
 
 static void seek_evidence(struct conn *c)
@@ -114,11 +118,16 @@ static void seek_evidence(struct conn *c)
     if (s->state != SESSION_LIVE || s->sent <= s->acked || !s->flight_count)
         return;
     if (s->ack_mode == ACK_SENT) {
-        if (kernel_has_nothing(c))
+        if (conn_sent_all(c))
             session_ack(s, s->sent);
     } else if (s->ack_mode == ACK_AUTO && !w->ping_out) {
-        send_evidence_ping(c);
+        send_ping(c);
     }
+}
+
+static uint32_t at_most(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
 }
 
 static void want_evidence(struct session *s)
@@ -129,12 +138,8 @@ static void want_evidence(struct session *s)
     if (s->evidence_due || w->ping_out)
         return;
     s->evidence_due = true;
-    conn_timer(c, since >= EVIDENCE_MS && s->ack_mode == ACK_AUTO ? 1 : EVIDENCE_MS);
-}
-
-static uint32_t at_most(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
+    /* the connection's one timer serves the heartbeat too: it may come sooner, never later */
+    conn_timer(c, since >= EVIDENCE_MS && s->ack_mode == ACK_AUTO ? 1 : at_most(EVIDENCE_MS, c->shard->cfg->ping_ms));
 }
 
 /* A heartbeat when the client was silent for long; how long until the next look. */
@@ -145,18 +150,8 @@ static uint32_t heartbeat(struct conn *c)
     uint32_t silent = conn_silent_ms(c), since_ping = (uint32_t)c->shard->now_ms - w->last_ping_ms;
     if (silent < cfg->ping_ms)
         return at_most(cfg->ping_ms - silent, cfg->idle_ms - silent);
-    if (since_ping >= cfg->ping_ms || since_ping > silent) {
-        w->last_ping_ms = (uint32_t)c->shard->now_ms;
-        if (w->message_ping) {
-            struct buf b;
-            buf_init(&b, 256);
-            if (encode_ping(w->session.io->codec, &b))
-                (void)send_frame(c, w->session.io->codec == CODEC_JSON ? WS_TEXT : WS_BINARY, buf_span(&b));
-            buf_fini(&b);
-        } else {
-            send_evidence_ping(c);
-        }
-    }
+    if (since_ping >= cfg->ping_ms || since_ping > silent)
+        send_ping(c);
     return at_most(cfg->ping_ms, cfg->idle_ms - silent);
 }
 
@@ -190,18 +185,30 @@ static void on_timer(struct conn *c)
         conn_timer(c, token ? at_most(next, token) : next);
 }
 
-static void on_pong(struct conn *c, struct span payload)
+static void proven(struct conn *c)
 {
     struct ws *w = ws_of(c);
-    if (!w->ping_out || !span_eq(payload, span_of(w->ping_nonce, sizeof w->ping_nonce)))
-        return;
-    w->ping_out = false;
     struct session *s = &w->session;
+    w->ping_out = false;
     if (s->ack_mode == ACK_AUTO && s->state == SESSION_LIVE) {
         session_ack(s, w->ping_seq);
         if (s->flight_count)
             want_evidence(s);
     }
+}
+
+static void on_pong_frame(struct conn *c, struct span payload)
+{
+    struct ws *w = ws_of(c);
+    if (w->ping_out && !w->message_ping && span_eq(payload, span_of(w->ping_nonce, sizeof w->ping_nonce)))
+        proven(c);
+}
+
+static void on_pong_message(struct session *s)
+{
+    struct ws *w = ws_of(s->conn);
+    if (w->ping_out && w->message_ping)
+        proven(s->conn);
 }
 
 /* ---- input ---- */
@@ -229,7 +236,7 @@ static void on_control(struct conn *c, const struct ws_head *h, struct span payl
     else if (h->opcode == WS_PING && !w->close_sent)
         (void)send_frame(c, WS_PONG, payload);
     else if (h->opcode == WS_PONG)
-        on_pong(c, payload);
+        on_pong_frame(c, payload);
 }
 
 static void on_message(struct conn *c, enum ws_opcode op, struct span m)
@@ -474,13 +481,15 @@ static struct blob *wrap(enum ws_opcode op, struct span object)
     return b;
 }
 
-static struct blob *wrap_text(struct span object)
+static struct blob *wrap_text(const struct job_head *h, struct span object)
 {
+    (void)h;
     return wrap(WS_TEXT, object);
 }
 
-static struct blob *wrap_binary(struct span object)
+static struct blob *wrap_binary(const struct job_head *h, struct span object)
 {
+    (void)h;
     return wrap(WS_BINARY, object);
 }
 
@@ -492,19 +501,23 @@ static void close_session(struct session *s, unsigned code, const char *reason, 
 static const struct session_io io_json = {
     .codec = CODEC_JSON,
     .wire = WIRE_WS_JSON,
+    .clients = M_CONNS_WS,
     .control = control_text,
     .wrap = wrap_text,
     .close = close_session,
     .want_evidence = want_evidence,
+    .pong = on_pong_message,
 };
 
 static const struct session_io io_msgpack = {
     .codec = CODEC_MSGPACK,
     .wire = WIRE_WS_MSGPACK,
+    .clients = M_CONNS_WS,
     .control = control_binary,
     .wrap = wrap_binary,
     .close = close_session,
     .want_evidence = want_evidence,
+    .pong = on_pong_message,
 };
 
 void ws_begin(struct conn *c)

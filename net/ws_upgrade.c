@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "core/clock.h"
 #include "core/config.h"
+#include "net/admit.h"
 #include "net/auth.h"
 #include "net/http.h"
 #include "net/shard.h"
@@ -17,16 +17,6 @@
 
 #define PROTO_JSON    "crier.v1.json"
 #define PROTO_MSGPACK "crier.v1.msgpack"
-
-static void refuse(struct conn *c, enum metric why, unsigned status, const char *code, const char *message)
-{
-    char peer[64];
-    struct shard *s = c->shard;
-    metric_add(s->m, why, 1);
-    log_limited(&s->log_http, 5, LOG_WARN, "upgrade", "peer=%s refused %u %s: %s", conn_peer(c, peer, sizeof peer),
-                status, code, message);
-    http_fail(c, status, code, message, 0);
-}
 
 static bool check_upgrade(struct conn *c, const struct http_head *h)
 {
@@ -47,7 +37,7 @@ static bool check_upgrade(struct conn *c, const struct http_head *h)
         return false;
     }
     if (!ws_key_ok(key)) {
-        refuse(c, M_HANDSHAKE_HTTP_FAILED, 400, "bad_key", "Sec-WebSocket-Key must be 16 bytes in base64");
+        admit_refuse(c, M_HANDSHAKE_HTTP_FAILED, 400, "bad_key", "Sec-WebSocket-Key must be 16 bytes in base64");
         return false;
     }
     return true;
@@ -57,7 +47,7 @@ static bool check_origin(struct conn *c, const struct http_head *h)
 {
     if (auth_origin(c->shard->env->auth, h))
         return true;
-    refuse(c, M_HANDSHAKE_ORIGIN, 403, "forbidden_origin", "this Origin is not on the list (option origins)");
+    admit_refuse(c, M_HANDSHAKE_ORIGIN, 403, "forbidden_origin", "this Origin is not on the list (option origins)");
     return false;
 }
 
@@ -106,59 +96,12 @@ static bool answer_101(struct conn *c, const struct http_head *h, const char *pr
     return conn_write(c, span_of(out, (size_t)n));
 }
 
-/* The query's wishes: ?ping=message, ?ack=explicit|auto|sent, ?since=SEQ. False: one of them is wrong (answered). */
-static bool read_wishes(struct conn *c, const struct http_head *h, struct ws *w)
+/* ?ping=message */
+static bool wants_message_ping(const struct http_head *h)
 {
-    char v[32];
+    char v[8];
     int n = http_query(h->query, "ping", v, sizeof v);
-    w->message_ping = n == 7 && memcmp(v, "message", 7) == 0;
-    n = http_query(h->query, "ack", v, sizeof v);
-    if (n == 8 && memcmp(v, "explicit", 8) == 0)
-        w->session.ack_mode = ACK_EXPLICIT;
-    else if (n == 4 && memcmp(v, "sent", 4) == 0)
-        w->session.ack_mode = ACK_SENT;
-    else if (n != -1 && !(n == 4 && memcmp(v, "auto", 4) == 0)) {
-        refuse(c, M_HANDSHAKE_HTTP_FAILED, 400, "bad_request", "ack must be auto, explicit or sent");
-        return false;
-    }
-    w->session.since = UINT64_MAX;
-    n = http_query(h->query, "since", v, sizeof v - 1);
-    if (n == -1)
-        return true;
-    uint64_t since = 0;
-    bool ok = n > 0 && n <= 16;
-    for (int i = 0; ok && i < n; i++) {
-        ok = v[i] >= '0' && v[i] <= '9';
-        since = since * 10 + (uint64_t)(v[i] - '0');
-    }
-    if (!ok) {
-        refuse(c, M_HANDSHAKE_HTTP_FAILED, 400, "bad_request", "since must be a seq (digits)");
-        return false;
-    }
-    w->session.since = since;
-    return true;
-}
-
-static bool authenticate(struct conn *c, const struct http_head *h, struct identity **who)
-{
-    char why[128] = "";
-    switch (auth_request(c->shard->env->auth, h, clock_real_us() / 1000000, who, why, sizeof why)) {
-    case AUTH_OK:
-        return true;
-    case AUTH_NONE:
-        refuse(c, M_HANDSHAKE_AUTH, 401, "unauthorized", why[0] ? why : "a token is needed");
-        return false;
-    case AUTH_BAD:
-        refuse(c, M_HANDSHAKE_AUTH, 401, "bad_token", why);
-        return false;
-    case AUTH_EXPIRED:
-        refuse(c, M_HANDSHAKE_AUTH, 401, "token_expired", why);
-        return false;
-    case AUTH_NO_MEMORY:
-        break;
-    }
-    http_fail(c, 503, "overloaded", "out of memory", 1);
-    return false;
+    return n == 7 && memcmp(v, "message", 7) == 0;
 }
 
 /* Takes the connection over from HTTP and sends it where it belongs. Takes w. */
@@ -172,12 +115,7 @@ static void take_over(struct conn *c, const struct http_head *h, struct ws *w, c
     http_release(c);
     c->proto = &ws_proto;
     c->ext = w;
-    const char *user = w->session.who ? w->session.who->user : NULL;
-    unsigned owner = user ? shard_owner(c->shard, span_str(user)) : c->shard->index;
-    if (owner == c->shard->index)
-        ws_begin(c);
-    else
-        conn_move(c, owner);
+    admit_to_owner(c, w->session.who);
 }
 
 void ws_handle(struct conn *c, const struct http_head *h)
@@ -187,15 +125,13 @@ void ws_handle(struct conn *c, const struct http_head *h)
     bool msgpack;
     if (!check_upgrade(c, h) || !check_origin(c, h))
         return;
-    if (c->shard->draining) {
-        http_fail(c, 503, "draining", "the broker is about to stop", 1);
+    if (!admit_running(c))
         return;
-    }
     if (!choose_protocol(h, &protocol, &msgpack)) {
-        refuse(c, M_HANDSHAKE_HTTP_FAILED, 400, "bad_subprotocol", "speak " PROTO_JSON " or " PROTO_MSGPACK);
+        admit_refuse(c, M_HANDSHAKE_HTTP_FAILED, 400, "bad_subprotocol", "speak " PROTO_JSON " or " PROTO_MSGPACK);
         return;
     }
-    if (!authenticate(c, h, &who))
+    if (!admit_identity(c, h, &who))
         return;
     struct ws *w = calloc(1, sizeof *w);
     if (!w) {
@@ -205,7 +141,8 @@ void ws_handle(struct conn *c, const struct http_head *h)
     }
     w->session.who = who;
     w->msgpack = msgpack;
-    if (!read_wishes(c, h, w)) {
+    w->message_ping = wants_message_ping(h);
+    if (!admit_wishes(c, h, &w->session)) {
         identity_free(who);
         free(w);
         return;
