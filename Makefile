@@ -8,6 +8,11 @@ CC     := $(if $(filter default,$(origin CC)),gcc,$(CC))
 BUILD  ?= build$(if $(SAN),-$(SAN))$(if $(findstring clang,$(CC)),-clang)
 VERSION := 0.1.0
 
+# As many compilers as cores, unless the caller says otherwise.
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
+
 PKG    := libevent libevent_openssl openssl hiredis libjwt zlib
 MSGPACK = $(shell pkg-config --exists msgpack-c 2>/dev/null && echo msgpack-c || echo msgpack)
 # Asked once, lazily: scripts/bootstrap may still have to install pkg-config and the libraries.
@@ -16,6 +21,9 @@ PKG_LIBS   = $(eval PKG_LIBS := $(shell pkg-config --libs $(PKG) $(MSGPACK) 2>/d
 
 WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Wformat=2 -Wundef
 WERROR ?= -Werror
+# V=1 shows whole commands, otherwise a line says what is made.
+Q      := $(if $(V),,@)
+say     = $(if $(V)$(findstring s,$(firstword -$(MAKEFLAGS))),,@printf '  %-5s %s\n' $(1) $(2))
 OPT    ?= -O2
 ifeq ($(SAN),address)
 SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DCRIER_DEBUG
@@ -52,32 +60,37 @@ deps:
 WEB  := $(sort $(wildcard cmd/crier/web/*))
 $(BUILD)/gen/web_assets.c: $(WEB) scripts/embed
 	@mkdir -p $(@D)
-	scripts/embed web $(WEB) > $@
+	$(Q)scripts/embed web $(WEB) > $@
 $(BUILD)/gen/crier_lua.h: store/crier.lua scripts/embed
 	@mkdir -p $(@D)
-	scripts/embed lua store/crier.lua > $@
+	$(Q)scripts/embed lua store/crier.lua > $@
 $(BUILD)/gen/%.o: $(BUILD)/gen/%.c
-	$(CC) $(ALL_CFLAGS) -c $< -o $@
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -c $< -o $@
 $(call objs,store): | $(BUILD)/gen/crier_lua.h
 
 # ---- the layers ----
 $(BUILD)/%.o: %.c | deps
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -c $< -o $@
+	$(call say,CC,$<)
+	$(Q)$(CC) $(ALL_CFLAGS) -c $< -o $@
 
 define LAYER
 $(call lib,$(1)): $(call objs,$(1))
 	@rm -f $$@
-	$(AR) rcs $$@ $$^
+	$$(Q)$(AR) rcs $$@ $$^
 endef
 $(foreach l,$(LAYERS),$(eval $(call LAYER,$(l))))
 
 $(BUILD)/crier: $(call objs,cmd/crier) $(BUILD)/gen/web_assets.o $(foreach l,$(LAYERS),$(call lib,$(l)))
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 $(BUILD)/crierctl: $(call objs,cmd/crierctl) $(call lib,proto) $(call lib,core)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 $(BUILD)/crier-bench: $(call objs,cmd/crier-bench) $(call lib,proto) $(call lib,core)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 # ---- unit tests: test/unit/<layer>/test_*.c, each a program of its own, linked with its layer and those below ----
 below_core  := core
