@@ -52,7 +52,7 @@ local function count_upto(qk, cur, n)
 end
 
 -- Appends to `out` the entries with seq > cur that have not expired, at most `limit` and about `maxb` bytes.
--- Returns 1 when more are left, and how many entries > cur the list holds.
+-- Returns 1 when more are left, and how many entries > cur there are (of those not read: with what has expired).
 local function page(qk, cur, top, limit, maxb, sec, out)
   local n = cur < top and redis.call('LLEN', qk) or 0
   if n == 0 then return 0, 0 end
@@ -71,7 +71,7 @@ local function page(qk, cur, top, limit, maxb, sec, out)
     end
     at = at + CHUNK
   end
-  return 0, n - first
+  return 0, taken
 end
 
 -- ---- nodes of a user -------------------------------------------------------------------------------------------

@@ -500,13 +500,9 @@ static void push(struct memory_store *s, struct op *op)
         finish(s, op, status, NULL);
         return;
     }
-    char id[257]; /* terms.id lives in the jobmaker until its next job */
-    size_t idlen = terms.id.n < sizeof(id) ? terms.id.n : 0;
-    if (idlen)
-        memcpy(id, terms.id.p, idlen);
     m.ttl_s = pick_ttl(s, p->ttl_s, terms.ttl_s);
-    m.id = p->id ? span_str(p->id) : span_of(id, idlen);
-    m.name_it = p->id ? m.id : span_of(NULL, 0);
+    m.id = span_str(p->id); /* P's own may be one that the asker made up: no repeat can bring it again */
+    m.name_it = m.id;
     for (unsigned i = 0; i < p->ntargets; i++) {
         send_one(s, op, &p->targets[i], &m);
         if (status == OP_OK)

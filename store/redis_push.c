@@ -341,7 +341,7 @@ void redis_push(struct redis_store *s, struct op *op)
     }
     *p = (struct pending){op, 1, true};
     m.ttl_s = pick_ttl(s, push->ttl_s, terms.ttl_s);
-    m.id = push->id ? span_str(push->id) : terms.id;
+    m.id = span_str(push->id); /* P's own may be one that the asker made up: no repeat can bring it again */
     m.name_it = span_eq(m.id, terms.id) ? span_of(NULL, 0) : m.id;
     for (unsigned i = 0; i < push->ntargets; i++)
         push_one(s, p, &push->targets[i], &m);
