@@ -59,8 +59,13 @@ static const struct kind KINDS[] = {
 static const struct {
     const char *over, *under;
 } RATIOS[] = {
-    {"crier", "floor joined"}, {"crier", "floor send"},    {"nchan", "crier"},
-    {"crier TLS", "crier"},    {"nchan TLS", "crier TLS"},
+    {"crier", "floor joined"},      //
+    {"crier", "floor send"},        //
+    {"crier", "floor uring"},       //
+    {"crier stored", "floor send"}, //
+    {"nchan", "crier"},             //
+    {"crier TLS", "crier"},         //
+    {"nchan TLS", "crier TLS"},     //
 };
 
 struct row {
