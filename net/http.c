@@ -10,31 +10,24 @@
  * Deadlines hang on the connection's one timer: from accept to the first complete head, from the first byte of any
  * later head to its end, between requests, and for a body, which has to keep a minimum pace.
  *
- * Anything may close the connection (a write, a handler, a timer); then `gone` has freed struct http, and `alive` is
- * the question to ask before it is touched again.
+ * Anything may close the connection (a write, a handler, a timer); then `gone` has freed struct http, and `http_alive`
+ * is the question to ask before it is touched again.
  */
-#include "net/http.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
-#include <time.h>
 
 #include "core/buf.h"
 #include "core/clock.h"
 #include "core/config.h"
 #include "core/msg.h"
 #include "net/auth.h"
+#include "net/http_state.h"
 #include "net/route.h"
 #include "net/shard.h"
-#include "proto/emit.h"
 
-#define BODY_PACE_BYTES  1024 /* a body brings at least this much in each handshake_ms, or its end */
-#define ANSWER_HEAD_MAX  8192
-#define SMALL_BODY_BYTES 4096 /* leaves in one piece with its head */
-#define REQUEST_ID_MAX   64
-
-enum http_phase { PHASE_HEAD, PHASE_BODY, PHASE_WAIT };
+#define BODY_PACE_BYTES 1024 /* a body brings at least this much in each handshake_ms, or its end */
+#define REQUEST_ID_MAX  64
 
 /* A request whose body is still coming; its head's spans point into head_bytes. */
 struct http_pending {
@@ -47,46 +40,7 @@ struct http_pending {
     uint8_t head_bytes[];
 };
 
-struct http {
-    enum http_phase phase;
-    bool first;      /* no head has been complete yet */
-    bool answering;  /* a request is in hand */
-    bool head_only;  /* HEAD */
-    bool keep_alive; /* the connection outlives this answer */
-    bool old;        /* HTTP/1.0 */
-    bool choked;     /* paused until the output queue has drained */
-    enum codec format;
-    enum close_reason why; /* of the close after this answer */
-    size_t scanned;        /* by http_head_parse */
-    struct http_pending *pending;
-    void (*done)(struct conn *c, void *arg, struct op *op);
-    void *arg;
-    uint64_t began_us;
-    char *request_id; /* to be repeated; NULL: none */
-    char *what;       /* "GET /path", for the access log */
-    time_t date_s;
-    char date[32];
-};
-
-static bool alive(const struct conn *c)
-{
-    return c->proto == &http_proto && c->state == CONN_OPEN;
-}
-
 /* ---- one request's own state ---- */
-
-static void forget_request(struct http *h)
-{
-    free(h->request_id);
-    free(h->what);
-    free(h->arg);
-    h->request_id = h->what = NULL;
-    h->arg = NULL;
-    h->done = NULL;
-    h->answering = h->head_only = h->old = false;
-    h->format = CODEC_JSON;
-    h->why = CLOSE_HTTP_DONE;
-}
 
 static void free_pending(struct http_pending *p)
 {
@@ -99,7 +53,7 @@ static void http_free(struct http *h)
 {
     if (!h)
         return;
-    forget_request(h);
+    http_forget_request(h);
     free_pending(h->pending);
     free(h);
 }
@@ -154,195 +108,7 @@ static void note_request(struct conn *c, const struct http_head *head)
     }
 }
 
-/* ---- answers ---- */
-
-static const char *status_text(unsigned status)
-{
-    static const struct {
-        unsigned status;
-        const char *text;
-    } texts[] = {{200, "OK"},
-                 {204, "No Content"},
-                 {302, "Found"},
-                 {304, "Not Modified"},
-                 {308, "Permanent Redirect"},
-                 {400, "Bad Request"},
-                 {401, "Unauthorized"},
-                 {403, "Forbidden"},
-                 {404, "Not Found"},
-                 {405, "Method Not Allowed"},
-                 {408, "Request Timeout"},
-                 {413, "Content Too Large"},
-                 {414, "URI Too Long"},
-                 {415, "Unsupported Media Type"},
-                 {426, "Upgrade Required"},
-                 {429, "Too Many Requests"},
-                 {431, "Request Header Fields Too Large"},
-                 {500, "Internal Server Error"},
-                 {501, "Not Implemented"},
-                 {503, "Service Unavailable"},
-                 {505, "HTTP Version Not Supported"}};
-
-    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-        if (texts[i].status == status)
-            return texts[i].text;
-    }
-    return "Status";
-}
-
-/* RFC 9110 section 5.6.7, made once a second. */
-static const char *date_now(struct http *h)
-{
-    static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-    static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-    time_t now = (time_t)(clock_real_us() / 1000000);
-    struct tm tm;
-
-    if (now != h->date_s && gmtime_r(&now, &tm)) {
-        h->date_s = now;
-        snprintf(h->date, sizeof(h->date), "%s, %02u %s %04u %02u:%02u:%02u GMT", days[tm.tm_wday],
-                 (unsigned)tm.tm_mday % 100, months[tm.tm_mon], (unsigned)(tm.tm_year + 1900) % 10000,
-                 (unsigned)tm.tm_hour % 100, (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100);
-    }
-    return h->date;
-}
-
-static bool write_head(struct http *h, unsigned status, const char *type, size_t length, const char *headers,
-                       struct buf *out)
-{
-    bool ok = buf_printf(out, "HTTP/1.1 %u %s\r\nDate: %s\r\n", status, status_text(status), date_now(h));
-
-    if (ok && type)
-        ok = buf_printf(out, "Content-Type: %s\r\nX-Content-Type-Options: nosniff\r\n", type);
-    if (ok && status != 204 && status != 304)
-        ok = buf_printf(out, "Content-Length: %zu\r\n", length);
-    if (ok && !h->keep_alive)
-        ok = buf_append_str(out, "Connection: close\r\n");
-    else if (ok && h->old)
-        ok = buf_append_str(out, "Connection: keep-alive\r\n");
-    if (ok && h->request_id)
-        ok = buf_printf(out, "X-Request-Id: %s\r\n", h->request_id);
-    if (ok && headers)
-        ok = buf_append_str(out, headers);
-    return ok && buf_append_str(out, "\r\n");
-}
-
-/* False: the connection is gone. */
-static bool send_answer(struct conn *c, unsigned status, const char *type, struct span body, const char *headers)
-{
-    struct http *h = c->ext;
-    struct buf out;
-    bool small, ok;
-
-    buf_init(&out, ANSWER_HEAD_MAX + SMALL_BODY_BYTES);
-    ok = write_head(h, status, type, body.n, headers, &out);
-    if (h->head_only || status == 204 || status == 304)
-        body.n = 0;
-    small = body.n <= SMALL_BODY_BYTES;
-    if (ok && small)
-        ok = buf_append_span(&out, body);
-    if (!ok)
-        conn_close(c, CLOSE_MEMORY);
-    else
-        ok = conn_write(c, buf_span(&out)) && (small || conn_write(c, body));
-    buf_fini(&out);
-    return ok;
-}
-
-static void log_answer(struct conn *c, unsigned status, size_t bytes)
-{
-    struct http *h = c->ext;
-    char peer[64];
-
-    if (c->shard->cfg->access_log)
-        log_line(LOG_INFO, "http", "conn=%llu peer=%s \"%s\" status=%u bytes=%zu us=%llu", (unsigned long long)c->id,
-                 conn_peer(c, peer, sizeof(peer)), h->what ? h->what : "-", status, bytes,
-                 (unsigned long long)(h->answering ? clock_mono_us() - h->began_us : 0));
-}
-
-/* The next request, or the end. */
-static void after_answer(struct conn *c)
-{
-    struct http *h = c->ext;
-    bool was_waiting = h->phase == PHASE_WAIT;
-    enum close_reason why = h->why;
-    bool go_on = h->keep_alive;
-
-    forget_request(h);
-    h->phase = PHASE_HEAD;
-    if (!go_on) {
-        conn_finish(c, why);
-        return;
-    }
-    conn_timer(c, c->shard->cfg->keepalive_ms);
-    if (c->out.bytes > c->shard->cfg->outq_soft) {
-        h->choked = true;
-        conn_pause(c);
-    } else if (was_waiting) {
-        conn_resume(c);
-    }
-}
-
-void http_answer(struct conn *c, unsigned status, const char *type, struct span body, const char *headers)
-{
-    struct http *h = c->ext;
-
-    assert(alive(c));
-    if (c->shard->draining) {
-        h->keep_alive = false;
-        h->why = h->why == CLOSE_HTTP_DONE ? CLOSE_DRAIN : h->why;
-    }
-    if (status >= 500)
-        metric_add(c->shard->m, M_HTTP_5XX, 1);
-    else if (status >= 400)
-        metric_add(c->shard->m, M_HTTP_4XX, 1);
-    log_answer(c, status, body.n);
-    if (send_answer(c, status, type, body, headers))
-        after_answer(c);
-}
-
-void http_fail_with(struct conn *c, unsigned status, const char *code, const char *message, const char *headers)
-{
-    struct http *h = c->ext;
-    struct buf body;
-    struct emit e;
-    bool msgpack = h->format == CODEC_MSGPACK;
-
-    buf_init(&body, SMALL_BODY_BYTES);
-    emit_begin(&e, h->format, &body);
-    emit_open(&e, SPAN_LIT("error"));
-    emit_str(&e, SPAN_LIT("code"), span_str(code));
-    emit_str(&e, SPAN_LIT("message"), span_str(message));
-    emit_close(&e);
-    if (emit_end(&e))
-        http_answer(c, status, msgpack ? "application/msgpack" : "application/json", buf_span(&body), headers);
-    else
-        conn_close(c, CLOSE_MEMORY);
-    buf_fini(&body);
-}
-
-void http_fail(struct conn *c, unsigned status, const char *code, const char *message, unsigned retry_after)
-{
-    char line[48];
-
-    snprintf(line, sizeof(line), "Retry-After: %u\r\n", retry_after);
-    http_fail_with(c, status, code, message, retry_after ? line : NULL);
-}
-
-static void fail_close(struct conn *c, unsigned status, const char *code, const char *message, enum close_reason why)
-{
-    struct http *h = c->ext;
-
-    h->keep_alive = false;
-    h->why = why;
-    http_fail_with(c, status, code, message, NULL);
-}
-
-void http_fail_close(struct conn *c, unsigned status, const char *code, const char *message)
-{
-    fail_close(c, status, code, message, CLOSE_PROTOCOL);
-}
+/* ---- what handlers do beside answering ---- */
 
 void http_wait(struct conn *c, void (*done)(struct conn *c, void *arg, struct op *op), void *arg)
 {
@@ -358,7 +124,7 @@ void http_release(struct conn *c)
 {
     struct http *h = c->ext;
 
-    log_answer(c, 101, 0);
+    http_log_answer(c, 101, 0);
     c->ext = NULL;
     c->proto = NULL;
     http_free(h);
@@ -374,7 +140,7 @@ static void too_large(struct conn *c, size_t limit)
         snprintf(message, sizeof(message), "this path takes no body");
     else
         snprintf(message, sizeof(message), "the body is longer than %zu bytes, the limit of this path", limit);
-    fail_close(c, 413, "too_big", message, CLOSE_TOO_BIG);
+    http_fail_why(c, 413, "too_big", message, CLOSE_TOO_BIG);
 }
 
 /* The head is answered before its body was read: what has come of the body already, or the connection ends. */
@@ -508,12 +274,14 @@ static size_t read_head(struct conn *c, struct span in)
     struct http_error err;
     int n;
 
-    if (!h->first && h->scanned == 0)
+    if (!h->first && !h->in_head)
         conn_timer(c, c->shard->cfg->handshake_ms);
+    h->in_head = true;
     n = http_head_parse(in, c->shard->cfg->max_head, &h->scanned, &head, &err);
     if (n == 0)
         return 0;
     h->scanned = 0;
+    h->in_head = false;
     if (n < 0) {
         metric_add(c->shard->m, M_HANDSHAKE_HTTP_FAILED, 1);
         http_fail_close(c, err.status, head_fault_code(err.status), err.what);
@@ -541,7 +309,7 @@ static size_t read_sized_body(struct conn *c, struct span in)
     size_t n = in.n < want ? in.n : want;
 
     if (!buf_append(&p->body, in.p, n))
-        fail_close(c, 503, "no_memory", "the broker is out of memory", CLOSE_MEMORY);
+        http_fail_why(c, 503, "no_memory", "the broker is out of memory", CLOSE_MEMORY);
     else if (n == want)
         body_complete(c);
     return n;
@@ -566,7 +334,7 @@ static size_t read_chunked_body(struct conn *c, struct span in)
             return in.n;
         }
         if (!buf_append_span(&p->body, data)) {
-            fail_close(c, 503, "no_memory", "the broker is out of memory", CLOSE_MEMORY);
+            http_fail_why(c, 503, "no_memory", "the broker is out of memory", CLOSE_MEMORY);
             return in.n;
         }
         if (done) {
@@ -583,7 +351,7 @@ static size_t http_input(struct conn *c, uint8_t *p, size_t n)
 {
     size_t used = 0;
 
-    while (used < n && alive(c) && !c->paused) {
+    while (used < n && http_alive(c) && !c->paused) {
         struct http *h = c->ext;
         struct span in = span_of(p + used, n - used);
         size_t k;
@@ -618,12 +386,12 @@ static void http_op_done(struct conn *c, struct op *op)
 
 static void head_too_late(struct conn *c, struct http *h)
 {
-    bool partly = c->in || h->scanned;
+    bool partly = h->in_head;
 
     if (!partly)
         conn_close(c, h->first ? CLOSE_HANDSHAKE_TIMEOUT : CLOSE_IDLE);
     else
-        fail_close(c, 408, "timeout", "the request's head took too long", CLOSE_HANDSHAKE_TIMEOUT);
+        http_fail_why(c, 408, "timeout", "the request's head took too long", CLOSE_HANDSHAKE_TIMEOUT);
 }
 
 static void http_timer(struct conn *c)
@@ -643,7 +411,7 @@ static void http_timer(struct conn *c)
         break;
     case PHASE_BODY:
         if (h->pending->body.len - h->pending->paced < BODY_PACE_BYTES) {
-            fail_close(c, 408, "timeout", "the request's body came too slowly", CLOSE_IDLE);
+            http_fail_why(c, 408, "timeout", "the request's body came too slowly", CLOSE_IDLE);
             break;
         }
         h->pending->paced = h->pending->body.len;
@@ -700,7 +468,7 @@ bool http_start(struct conn *c)
         conn_close(c, CLOSE_MEMORY);
         return false;
     }
-    forget_request(h);
+    http_forget_request(h);
     h->first = true;
     h->keep_alive = false; /* an error before the first head closes */
     conn_timer(c, c->shard->cfg->handshake_ms);

@@ -552,6 +552,36 @@ static void deadlines(void **state)
     free(c);
 }
 
+/* A byte now and then does not put the deadline of a head off, nor that of a body: both end in 408. */
+static void dripping(void **state)
+{
+    static const char *const texts[] = {GET("/healthz") "GET /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                                        GET("/healthz") "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 99\r\n\r\n"
+                                                        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
+    struct world w;
+    struct client *c = new_client();
+    (void)state;
+
+    prepare(&w);
+    w.cfg.handshake_ms = 300;
+    start(&w);
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        size_t n = strlen(texts[i]), at = n - 50;
+        struct pollfd p;
+        dial(c, w.port);
+        say_bytes(c, texts[i], at);
+        expect(c, 200, "ok");
+        p = (struct pollfd){.fd = c->fd, .events = POLLIN};
+        while (at < n && poll(&p, 1, 40) == 0)
+            say_bytes(c, texts[i] + at++, 1);
+        assert_true(at < n); /* answered long before the last byte */
+        expect(c, 408, NULL);
+        hang_up(c);
+    }
+    stop(&w);
+    free(c);
+}
+
 /* Answers nobody reads are not piled up: reading requests stops at the soft limit, and goes on when they are read. */
 static void unread_answers_are_bounded(void **state)
 {
@@ -821,6 +851,7 @@ int main(void)
         cmocka_unit_test(refuses_bad_heads),
         cmocka_unit_test(old_clients),
         cmocka_unit_test(deadlines),
+        cmocka_unit_test(dripping),
         cmocka_unit_test(unread_answers_are_bounded),
         cmocka_unit_test(push_waits_for_the_store),
         cmocka_unit_test(push_reports_each_target),
