@@ -105,6 +105,7 @@ static inline void bench_open(struct bench *b)
                           .ready = bench_ready,
                           .behind = bench_behind};
     char err[160] = "";
+    b->state = b->ready = false;
     b->store = b->cfg.redis ? store_redis_new(&b->cfg, b->base, &b->metrics, b->node, &up, err, sizeof(err))
                             : store_memory_new(&b->cfg, b->base, &b->metrics, b->node, &up, err, sizeof(err));
     if (!b->store)

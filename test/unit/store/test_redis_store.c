@@ -257,7 +257,6 @@ static void a_cut_subscription_tells_who_is_behind(void **state)
 static void a_killed_redis_is_found_again_and_knows_all_users(void **state)
 {
     struct bench *b = *state;
-    b->cfg.redis_timeout_ms = 500;
     bench_attach(b, "alice", "d");
     bench_attach(b, "bob", "d");
     interest(b, "news");
@@ -329,7 +328,6 @@ static void newer_functions_are_kept_and_older_replaced(void **state)
 static void a_demoted_master_is_left(void **state)
 {
     struct bench *b = *state;
-    b->cfg.redis_timeout_ms = 300;
     cmd("REPLICAOF 127.0.0.1 1");
     assert_int_equal(bench_run(b, push_op(TARGET_USER, "alice", "1", NULL, UINT32_MAX))->status, OP_AWAY);
     BENCH_WAIT(b, !b->state);
@@ -423,6 +421,10 @@ static void logs_in_with_user_password_and_database(void **state)
 static void too_many_sends_are_full_and_later_welcome(void **state)
 {
     struct bench *b = *state;
+    b->store->ops->free(b->store);
+    b->cfg.redis_timeout_ms = 20000; /* the slowest machine gets its answers */
+    bench_open(b);
+    BENCH_WAIT(b, b->ready);
     kill(server.pid, SIGSTOP);
     unsigned n = 0;
     char *payload = malloc(60001);
