@@ -161,12 +161,12 @@ scenario('origins: same by default, a list with wildcards, 403 for others', { co
   await refused(ctx, dev, { user: 'a', origin: 'http://evil.example' }, 403, 'a foreign page with --dev');
   assert.ok((await dev.metric('crier_handshake_failures_total', 'stage="origin"')) >= 1);
 
-  const list = await ctx.broker({ args: ['--origins', 'https://app.example,https://*.good.example:8443'] });
+  const list = await ctx.broker({ dev: false, args: [...CLOSED.args, '--origins', 'https://app.example,https://*.good.example:8443'] });
   for (const origin of ['https://app.example', 'https://APP.example', 'https://a.good.example:8443', 'https://a.b.good.example:8443', 'https://app.example:443']) {
-    await ctx.client(list, { user: 'a', origin });
+    await ctx.client(list, { token, origin });
   }
   for (const origin of ['http://app.example', 'https://app.example.evil.example', 'https://good.example:8443', 'https://a.good.example', 'https://evil.example/.good.example:8443', `http://127.0.0.1:${list.port}`]) {
-    await refused(ctx, list, { user: 'a', origin }, 403, origin);
+    await refused(ctx, list, { token, origin }, 403, origin);
   }
 });
 

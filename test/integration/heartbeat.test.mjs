@@ -144,16 +144,12 @@ async function flood(ctx, broker, priority, total) {
   await stuck.message('ok');
   stuck.socket.pause();
   const data = 'x'.repeat(16 * 1024);
-  const got = [];
-  const reader = (async () => {
-    while (got.length < total) got.push((await good.next('message')).id);
-  })();
+  /* The neighbour keeps pace, so whatever it misses it was denied. */
   for (let i = 0; i < total; i++) {
     const r = await broker.push({ room: 'flood', data, priority, id: `m${i}` });
     assert.equal(r.status, 200, r.text);
+    assert.equal((await good.next('message')).id, `m${i}`);
   }
-  await reader;
-  assert.deepEqual(got, [...Array(total).keys()].map((i) => `m${i}`));
   return { good, stuck };
 }
 
