@@ -310,8 +310,8 @@ static struct event_base *new_base(void)
     struct event_config *ec = event_config_new();
     if (!ec)
         return NULL;
+    /* No changelist: it would take a moved connection's fd off this shard's epoll only after the other shard has it. */
     (void)event_config_set_flag(ec, EVENT_BASE_FLAG_NOLOCK);
-    (void)event_config_set_flag(ec, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
     struct event_base *b = event_base_new_with_config(ec);
     event_config_free(ec);
     return b;
