@@ -120,11 +120,11 @@ void http_wait(struct conn *c, void (*done)(struct conn *c, void *arg, struct op
     conn_pause(c);
 }
 
-void http_release(struct conn *c)
+void http_release(struct conn *c, unsigned status)
 {
     struct http *h = c->ext;
 
-    http_log_answer(c, 101, 0);
+    http_log_answer(c, status, 0);
     c->ext = NULL;
     c->proto = NULL;
     http_free(h);
@@ -171,6 +171,24 @@ static bool refuse_early(struct conn *c, const struct route *route, const struct
         return true;
     }
     return false;
+}
+
+/* A page of an allowed origin may read what this path answers. */
+static void note_cors(struct conn *c, const struct route *route, const struct http_head *head)
+{
+    struct http *h = c->ext;
+    struct span origin = http_field(head, "Origin");
+    char lines[512];
+    int n;
+
+    if (!(route->flags & ROUTE_CORS) || origin.n == 0 || !auth_origin(c->shard->env->auth, head))
+        return;
+    n = snprintf(lines, sizeof(lines),
+                 "Access-Control-Allow-Origin: %.*s\r\nAccess-Control-Allow-Credentials: true\r\n"
+                 "Access-Control-Expose-Headers: Retry-After, X-Request-Id\r\nVary: Origin\r\n",
+                 SPAN_ARG(origin));
+    if (n > 0 && (size_t)n < sizeof(lines))
+        h->cors = span_dup(span_of(lines, (size_t)n));
 }
 
 /* A path that is not there, a method it has not, or OPTIONS. */
@@ -226,6 +244,8 @@ static size_t begin_request(struct conn *c, const struct http_head *head, struct
     size_t used = 0;
 
     note_request(c, head);
+    if (route)
+        note_cors(c, route, head);
     if (!route) {
         used = pass_over_body(c->ext, head, rest);
         answer_unrouted(c, head, allow);

@@ -36,7 +36,11 @@ void http_fail_with(struct conn *c, unsigned status, const char *code, const cha
 void http_wait(struct conn *c, void (*done)(struct conn *c, void *arg, struct op *op), void *arg);
 /* What the body of a request is in, and so its answer: msgpack by Content-Type, else JSON. */
 enum codec http_format(const struct http_head *h);
-/* The handler has taken the connection over (WebSocket): http lets go of its state, proto is the handler's to set. */
-void http_release(struct conn *c);
+/* The handler has taken the connection over (WebSocket): http lets go of its state, proto is the handler's to set.
+ * status: what was answered, for the access log. */
+void http_release(struct conn *c, unsigned status);
+/* Answers 200 with a body that lasts as long as the connection (no length, no chunks, "Connection: close") and releases
+ * it to the handler, corked. False: the connection is being closed. */
+bool http_stream(struct conn *c, const char *type, const char *headers);
 
 #endif

@@ -17,13 +17,15 @@
 
 #define ANSWER_HEAD_MAX  8192
 #define SMALL_BODY_BYTES 4096 /* leaves in one piece with its head */
+#define ENDLESS          SIZE_MAX
 
 void http_forget_request(struct http *h)
 {
     free(h->request_id);
     free(h->what);
+    free(h->cors);
     free(h->arg);
-    h->request_id = h->what = NULL;
+    h->request_id = h->what = h->cors = NULL;
     h->arg = NULL;
     h->done = NULL;
     h->answering = h->head_only = h->old = false;
@@ -90,7 +92,7 @@ static bool write_head(struct http *h, unsigned status, const char *type, size_t
 
     if (ok && type)
         ok = buf_printf(out, "Content-Type: %s\r\nX-Content-Type-Options: nosniff\r\n", type);
-    if (ok && status != 204 && status != 304)
+    if (ok && status != 204 && status != 304 && length != ENDLESS)
         ok = buf_printf(out, "Content-Length: %zu\r\n", length);
     if (ok && !h->keep_alive)
         ok = buf_append_str(out, "Connection: close\r\n");
@@ -98,6 +100,8 @@ static bool write_head(struct http *h, unsigned status, const char *type, size_t
         ok = buf_append_str(out, "Connection: keep-alive\r\n");
     if (ok && h->request_id)
         ok = buf_printf(out, "X-Request-Id: %s\r\n", h->request_id);
+    if (ok && h->cors)
+        ok = buf_append_str(out, h->cors);
     if (ok && headers)
         ok = buf_append_str(out, headers);
     return ok && buf_append_str(out, "\r\n");
@@ -175,6 +179,25 @@ void http_answer(struct conn *c, unsigned status, const char *type, struct span 
     http_log_answer(c, status, body.n);
     if (send_answer(c, status, type, body, headers))
         after_answer(c);
+}
+
+bool http_stream(struct conn *c, const char *type, const char *headers)
+{
+    struct http *h = c->ext;
+    struct buf out;
+    bool ok;
+
+    h->keep_alive = false;
+    conn_cork(c, true);
+    buf_init(&out, ANSWER_HEAD_MAX);
+    if (!write_head(h, 200, type, ENDLESS, headers, &out)) {
+        conn_close(c, CLOSE_MEMORY);
+        ok = false;
+    } else if ((ok = conn_write(c, buf_span(&out)))) {
+        http_release(c, 200);
+    }
+    buf_fini(&out);
+    return ok;
 }
 
 void http_fail_with(struct conn *c, unsigned status, const char *code, const char *message, const char *headers)

@@ -31,6 +31,7 @@ struct http {
     uint64_t began_us;
     char *request_id; /* to be repeated; NULL: none */
     char *what;       /* "GET /path", for the access log */
+    char *cors;       /* header lines that let a page of another origin read the answer; NULL: none */
     time_t date_s;
     char date[32];
 };

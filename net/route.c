@@ -7,10 +7,12 @@
 #include <stdio.h>
 
 #include "core/config.h"
+#include "net/admit.h"
 #include "net/api_push.h"
 #include "net/handlers.h"
 #include "net/http.h"
 #include "net/net_env.h"
+#include "net/sse.h"
 #include "net/websocket.h"
 #include "proto/http_head.h"
 
@@ -35,10 +37,14 @@ static size_t limit_echo(const struct config *cfg)
     return cfg->max_message;
 }
 
+#define ROUTE_CLIENT (ROUTE_ORIGIN | ROUTE_CORS)
+
 static const struct route routes[] = {
     {"/ws", HTTP_GET, 0, NULL, serve_ws},
     {"/echo", HTTP_GET, ROUTE_ECHO, NULL, serve_ws_echo},
     {"/echo", HTTP_POST, ROUTE_ECHO | ROUTE_ORIGIN, limit_echo, ops_echo},
+    {"/events", HTTP_GET, ROUTE_CLIENT | ROUTE_NO_HEAD, NULL, sse_handle},
+    {"/events", HTTP_OPTIONS, ROUTE_CLIENT, NULL, admit_preflight},
     {"/healthz", HTTP_GET, 0, NULL, ops_healthz},
     {"/readyz", HTTP_GET, 0, NULL, ops_readyz},
     {"/metrics", HTTP_GET, ROUTE_INTERNAL, NULL, ops_metrics},
@@ -59,7 +65,9 @@ static bool enabled(const struct route *r, const struct config *cfg, bool public
 
 static bool has_method(const struct route *r, enum http_method m)
 {
-    return r->method == (unsigned)m || (r->method == HTTP_GET && m == HTTP_HEAD);
+    bool head = m == HTTP_HEAD && r->method == HTTP_GET && !(r->flags & ROUTE_NO_HEAD);
+
+    return r->method == (unsigned)m || head;
 }
 
 static bool in_console(struct span path)
@@ -72,7 +80,7 @@ static bool in_console(struct span path)
 const struct route *route_find(const struct net_env *env, bool public, const struct http_head *h, char *allow,
                                size_t allowlen)
 {
-    bool get = false, post = false;
+    bool get = false, head = false, post = false;
     const struct route *asset = in_console(h->path) ? &console_asset : &public_asset;
 
     allow[0] = '\0';
@@ -83,14 +91,15 @@ const struct route *route_find(const struct net_env *env, bool public, const str
         if (has_method(r, h->method))
             return r;
         get |= r->method == HTTP_GET;
+        head |= has_method(r, HTTP_HEAD);
         post |= r->method == HTTP_POST;
     }
     if (!get && enabled(asset, env->cfg, public) && asset_find(env, h->path)) {
         if (has_method(asset, h->method))
             return asset;
-        get = true;
+        get = head = true;
     }
     if (get || post)
-        snprintf(allow, allowlen, "%s%sOPTIONS", get ? "GET, HEAD, " : "", post ? "POST, " : "");
+        snprintf(allow, allowlen, "%s%s%sOPTIONS", get ? "GET, " : "", head ? "HEAD, " : "", post ? "POST, " : "");
     return NULL;
 }

@@ -18,6 +18,8 @@ enum route_flag {
     ROUTE_ORIGIN = 4,   /* a browser's Origin must be on the list (WebSocket checks it itself) */
     ROUTE_ECHO = 8,     /* only with --echo */
     ROUTE_DEV = 16,     /* only with --dev */
+    ROUTE_CORS = 32,    /* pages of other origins that are on the list may read its answers */
+    ROUTE_NO_HEAD = 64, /* a GET that is not to be asked for its head alone */
 };
 
 struct route {

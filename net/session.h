@@ -99,6 +99,8 @@ void session_end(struct session *s);
 
 /* One message object from the client. */
 void session_input(struct session *s, struct span object);
+/* Joins a room, if the identity allows it; answers with `ref`. */
+void session_subscribe(struct session *s, struct span room, struct span ref);
 /* An op of this session is back. Takes it. */
 void session_op_done(struct session *s, struct op *op);
 /* The client has everything up to seq. Clamped to what was sent. */

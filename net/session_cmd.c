@@ -206,21 +206,21 @@ static void do_send(struct session *s, const struct command *cmd)
     shard_submit(s->conn->shard, op);
 }
 
-static void do_subscribe(struct session *s, const struct command *cmd)
+void session_subscribe(struct session *s, struct span room, struct span ref)
 {
-    if (!identity_may_room(s->who, cmd->room)) {
-        fail(s, cmd->ref, "forbidden", "the token does not allow this room");
+    if (!identity_may_room(s->who, room)) {
+        fail(s, ref, "forbidden", "the token does not allow this room");
         return;
     }
-    switch (room_join(s->conn->shard, s, cmd->room, cmd->ref)) {
+    switch (room_join(s->conn->shard, s, room, ref)) {
     case ROOM_JOINED:
     case ROOM_ALREADY:
         break;
     case ROOM_TOO_MANY:
-        fail(s, cmd->ref, "too_many_rooms", "this connection is in as many rooms as the broker allows");
+        fail(s, ref, "too_many_rooms", "this connection is in as many rooms as the broker allows");
         break;
     case ROOM_NO_MEMORY:
-        (void)session_answer_error(s, cmd->ref, "overloaded", "out of memory; try again later", 1);
+        (void)session_answer_error(s, ref, "overloaded", "out of memory; try again later", 1);
         break;
     }
 }
@@ -261,7 +261,7 @@ void session_command(struct session *s, const struct command *cmd)
             answer_ok(s, cmd->ref);
         break;
     case CMD_SUBSCRIBE:
-        do_subscribe(s, cmd);
+        session_subscribe(s, cmd->room, cmd->ref);
         break;
     case CMD_UNSUBSCRIBE:
         do_unsubscribe(s, cmd);

@@ -112,7 +112,7 @@ static void take_over(struct conn *c, const struct http_head *h, struct ws *w, c
         free(w);
         return;
     }
-    http_release(c);
+    http_release(c, 101);
     c->proto = &ws_proto;
     c->ext = w;
     admit_to_owner(c, w->session.who);
