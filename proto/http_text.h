@@ -1,6 +1,6 @@
 /*
- * http_text.h - what the http_*.c files share: character classes, numbers, names and comma-separated lists (RFC 9110
- * section 5.6). Private to them; the public face is http_head.h.
+ * http_text.h - what the http_*.c files and ws_ext.c share: character classes, numbers, names and comma-separated lists
+ * (RFC 9110 section 5.6). Private to them; the public face is http_head.h.
  */
 #ifndef PROTO_HTTP_TEXT_H
 #define PROTO_HTTP_TEXT_H
