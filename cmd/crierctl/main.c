@@ -44,7 +44,8 @@ static void print_help(FILE *to)
     }
     fputs("\n`crierctl COMMAND --help` lists the options of a command.\n\n"
           "environment: CRIER_URL, CRIER_API_KEY, CRIER_TOKEN stand in for --url, --api-key and --token\n"
-          "exit codes:  0 fine, 1 refused by the server, 2 wrong usage, 3 cannot connect (or --no-reconnect and it ended)\n",
+          "exit codes:  0 fine, 1 refused by the server, 2 wrong usage, 3 cannot connect (or --no-reconnect and it "
+          "ended)\n",
           to);
 }
 
