@@ -9,7 +9,7 @@
 struct conn;
 struct http_request;
 
-#define API_MAX_BODY (1024 * 1024)
+#define API_MAX_BODY (1024 * 1024) /* of a body, beside the data */
 
 /* Reads the body, submits the op, and answers when the store has: never earlier, and whatever clients do. */
 void api_push(struct conn *c, const struct http_request *r);

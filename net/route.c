@@ -28,8 +28,7 @@ static void serve_ws_echo(struct conn *c, const struct http_request *r)
 
 static size_t limit_api(const struct config *cfg)
 {
-    (void)cfg;
-    return API_MAX_BODY;
+    return API_MAX_BODY + (size_t)cfg->max_payload;
 }
 
 static size_t limit_echo(const struct config *cfg)
