@@ -8,7 +8,7 @@
  * Time: expired entries are skipped when read and taken away by a sweep. The sweep's timer is armed for the next thing
  * that expires and for nothing else: a node with nothing to expire does not wake up.
  *
- * Bounded: `bytes` counts entries and remembered ids against a ceiling, past which a send ends with OP_FULL.
+ * Bounded: entries and remembered ids count against a ceiling of bytes, past which a send ends with OP_FULL.
  *
  * Dispatcher thread.
  */
@@ -25,6 +25,7 @@
 #include "proto/envelope.h"
 #include "proto/names.h"
 #include "store/jobmaker.h"
+#include "store/memory_ids.h"
 #include "store/memory_inbox.h"
 
 enum {
@@ -43,23 +44,15 @@ struct out {
     struct op *op;
 };
 
-/* An id that was used for a user. */
-struct used_id {
-    struct list link; /* oldest first */
-    uint64_t seq, until_s;
-    size_t len;
-    uint8_t key[]; /* user NUL id */
-};
-
 struct memory_store {
     struct store store;
     struct store_up up;
     const struct config *cfg;
     struct metrics *metrics;
     struct jobmaker jm;
-    struct map users, rooms, ids;
-    struct list ids_by_age;
-    size_t bytes, ceiling;
+    struct map users, rooms;
+    struct used_ids ids;
+    size_t bytes, ceiling; /* bytes: of entries */
     /* what is to be called back */
     struct out *out;
     size_t out_first, out_count, out_cap;
@@ -83,6 +76,12 @@ static struct memory_store *self(const struct store *s)
 static uint64_t now_s(void)
 {
     return clock_real_us() / 1000000;
+}
+
+/* Bytes that count against the ceiling. */
+static size_t taken(const struct memory_store *s)
+{
+    return s->bytes + s->ids.bytes;
 }
 
 static struct session_terms sessions(const struct memory_store *s)
@@ -169,25 +168,6 @@ static void arm_sweep(struct memory_store *s, uint64_t due_s)
     event_add(s->sweep, &tv);
 }
 
-static void forget_id(struct memory_store *s, struct used_id *u)
-{
-    map_remove(&s->ids, span_of(u->key, u->len));
-    list_unlink(&u->link);
-    s->bytes -= sizeof(*u) + u->len;
-    free(u);
-}
-
-static uint64_t sweep_ids(struct memory_store *s, uint64_t now)
-{
-    while (!list_empty(&s->ids_by_age)) {
-        struct used_id *u = CONTAINER_OF(s->ids_by_age.next, struct used_id, link);
-        if (u->until_s > now)
-            return u->until_s;
-        forget_id(s, u);
-    }
-    return UINT64_MAX;
-}
-
 static void drop_if_idle(struct memory_store *s, struct user_inbox *b)
 {
     if (!user_inbox_idle(b))
@@ -200,7 +180,7 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd, (void)what;
     struct memory_store *s = arg;
-    uint64_t began = clock_mono_ms(), now = now_s(), next = sweep_ids(s, now);
+    uint64_t began = clock_mono_ms(), now = now_s(), next = used_ids_sweep(&s->ids, now);
     size_t it = 0;
     struct user_inbox *b;
     while ((b = map_next(&s->users, &it)) != NULL) {
@@ -304,32 +284,6 @@ static void ack(struct memory_store *s, struct op *op)
     finish(s, op, OP_OK, NULL);
 }
 
-/* ---- ids ---- */
-
-static struct used_id *id_new(const char *user, struct span id)
-{
-    size_t ulen = strlen(user) + 1;
-    struct used_id *u = calloc(1, sizeof(*u) + ulen + id.n);
-    if (!u)
-        return NULL;
-    u->len = ulen + id.n;
-    memcpy(u->key, user, ulen);
-    memcpy(u->key + ulen, id.p, id.n);
-    return u;
-}
-
-static bool remember_id(struct memory_store *s, struct used_id *u, uint64_t seq, uint64_t now)
-{
-    u->seq = seq;
-    u->until_s = now + ID_S;
-    if (!map_put(&s->ids, span_of(u->key, u->len), u))
-        return false;
-    list_push(&s->ids_by_age, &u->link);
-    s->bytes += sizeof(*u) + u->len;
-    arm_sweep(s, u->until_s);
-    return true;
-}
-
 /* ---- sends ---- */
 
 struct send {
@@ -356,7 +310,7 @@ static struct job *make(struct memory_store *s, const struct job_source *src, st
 /* Stores one message; `j` is borrowed. */
 static bool keep(struct memory_store *s, struct user_inbox *b, struct job *j)
 {
-    if (s->bytes + user_inbox_cost(j) > s->ceiling || !user_inbox_reserve(b))
+    if (taken(s) + user_inbox_cost(j) > s->ceiling || !user_inbox_reserve(b))
         return false;
     size_t before = b->bytes;
     user_inbox_append(b, job_ref(j), s->cfg->inbox_cap);
@@ -423,36 +377,27 @@ static enum op_status send_live(struct memory_store *s, struct op *op, struct op
 
 static enum op_status send_to_user(struct memory_store *s, struct op *op, struct op_target *t, const struct send *m)
 {
-    uint64_t now_us = clock_real_us();
-    struct used_id *u = NULL;
+    uint64_t now_us = clock_real_us(), now = now_us / 1000000;
+    struct used_id *claim = NULL;
     if (m->id.n) {
-        u = id_new(t->name, m->id);
-        if (!u)
-            return OP_FULL;
-        const struct used_id *before = map_get(&s->ids, span_of(u->key, u->len));
-        if (before && before->until_s > now_us / 1000000) {
-            t->seq = before->seq;
+        const struct used_id *before = used_ids_find(&s->ids, t->name, m->id, now);
+        if (before) {
+            t->seq = used_id_seq(before);
             t->duplicate = true;
-            free(u);
             return OP_OK;
         }
-        if (before)
-            forget_id(s, map_get(&s->ids, span_of(u->key, u->len)));
-    }
-    if (u && s->bytes + sizeof(*u) + u->len > s->ceiling) {
-        free(u);
-        return OP_FULL;
-    }
-    /* The id is claimed first, so that a message is never stored without it. */
-    if (u && !remember_id(s, u, 0, now_us / 1000000)) {
-        free(u);
-        return OP_FULL;
+        /* The id is claimed first, so that a message is never stored without it. */
+        if (taken(s) < s->ceiling)
+            claim = used_ids_claim(&s->ids, t->name, m->id, now + ID_S);
+        if (!claim)
+            return OP_FULL;
+        arm_sweep(s, now + ID_S);
     }
     enum op_status status = m->ttl_s ? send_stored(s, op, t, m, now_us) : send_live(s, op, t, m);
-    if (u && status == OP_OK)
-        u->seq = t->seq;
-    else if (u)
-        forget_id(s, u);
+    if (claim && status == OP_OK)
+        used_id_set(claim, t->seq);
+    else if (claim)
+        used_ids_forget(&s->ids, claim);
     return status;
 }
 
@@ -616,11 +561,9 @@ static void free_store(struct store *st)
     it = 0;
     while ((v = map_next(&s->rooms, &it)) != NULL)
         free(v);
-    while (!list_empty(&s->ids_by_age))
-        forget_id(s, CONTAINER_OF(s->ids_by_age.next, struct used_id, link));
+    used_ids_fini(&s->ids);
     map_fini(&s->users);
     map_fini(&s->rooms);
-    map_fini(&s->ids);
     if (s->turn)
         event_free(s->turn);
     if (s->sweep)
@@ -658,8 +601,7 @@ struct store *store_memory_new(const struct config *cfg, struct event_base *base
     s->sweep_due_s = UINT64_MAX;
     map_init(&s->users);
     map_init(&s->rooms);
-    map_init(&s->ids);
-    list_init(&s->ids_by_age);
+    used_ids_init(&s->ids);
     list_init(&s->refused);
     jobmaker_init(&s->jm, m, cfg->max_payload);
     s->turn = event_new(base, -1, 0, on_turn, s);

@@ -24,7 +24,9 @@
 #include "core/hash.h"
 #include "core/metrics.h"
 #include "crier_lua.h"
+#include "store/redis_keys.h"
 #include "store/redis_store.h"
+#include "store/redis_users.h"
 
 enum { OLDEST_REDIS = 7, MAX_NODES = 1024 };
 

@@ -1,10 +1,10 @@
 /*
  * redis_conn.c - a connection to Redis, for ever.
  *
- * Idea: a state machine with one socket and one timer. WAIT (the timer ends it) -> RESOLVE -> CONNECT -> LOGIN (AUTH,
- * SELECT, ROLE in one write) -> UP -> WAIT ... Any failure on the way goes through lose(), the one place where a
- * connection ends: it closes the socket, answers every queued callback with NULL, tells the owner and arms the next try
- * (50 ms doubling to 2 s, with jitter; back to 50 ms once the owner has praised the connection).
+ * Idea: a state machine with one socket and one timer. WAIT (the timer ends it) -> RESOLVE (redis_addr.c) -> CONNECT ->
+ * LOGIN (AUTH, SELECT, ROLE in one write) -> UP -> WAIT ... Any failure on the way goes through lose(), the one place
+ * where a connection ends: it closes the socket, answers every queued callback with NULL, tells the owner and arms the
+ * next try (50 ms doubling to 2 s, with jitter; back to 50 ms once the owner has praised the connection).
  *
  * Commands are formatted straight into `out`. The first one of a loop turn activates `turn`, an event that libevent
  * puts behind whatever is already active: so all commands of a turn leave in one write. Replies come in the order of
@@ -20,23 +20,20 @@
 #include "store/redis_conn.h"
 
 #include <errno.h>
-#include <event2/dns.h>
 #include <event2/event.h>
-#include <event2/util.h>
 #include <hiredis/hiredis.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "core/clock.h"
 #include "core/hash.h"
 #include "core/log.h"
 #include "core/metrics.h"
+#include "store/redis_addr.h"
 #include "store/redis_url.h"
 
 enum {
@@ -47,7 +44,6 @@ enum {
     READ_SIZE = 64 * 1024,
     READS_A_TURN = 4,
     MAX_IN = 80 * 1024 * 1024, /* bytes of one unfinished reply or push */
-    MAX_ADDRESSES = 8,
     FIRST_QUEUE = 64,
 };
 
@@ -60,21 +56,13 @@ struct waiting {
     bool patient;
 };
 
-struct address {
-    struct sockaddr_storage sa;
-    socklen_t len;
-};
-
 struct redis_conn {
     struct redis_conn_cfg cfg;
     enum conn_state state;
     unsigned stall_ms;
     /* the next try */
     unsigned tries; /* without praise */
-    struct evdns_base *dns;
-    struct evdns_getaddrinfo_request *lookup;
-    struct address addr[MAX_ADDRESSES];
-    unsigned naddr, next_addr;
+    struct redis_addr *addr;
     /* the socket */
     int fd;
     struct event *readable, *writable, *timer, *turn;
@@ -87,10 +75,9 @@ struct redis_conn {
     /* ring: [first, first + count) of cap (a power of two) */
     struct waiting *queue;
     unsigned qcap, qfirst, qcount, qlate; /* qlate: how many in front have had their NULL */
+    uint64_t moved_ms;                    /* when the last reply came */
     struct log_limit noise;
 };
-
-static void begin(struct redis_conn *c);
 
 /* ---- the queue of callbacks ---- */
 
@@ -191,11 +178,7 @@ static void lose(struct redis_conn *c, const char *why)
     snprintf(text, sizeof(text), "%s", why);
     c->state = CONN_WAIT;
     c->doomed = false;
-    if (c->lookup) {
-        struct evdns_getaddrinfo_request *lookup = c->lookup;
-        c->lookup = NULL;
-        evdns_getaddrinfo_cancel(lookup);
-    }
+    redis_addr_cancel(c->addr);
     close_socket(c);
     unsigned delay = next_delay(c);
     log_limited(&c->noise, 5, LOG_WARN, "redis", "%s connection: %s; next try in %u ms", c->cfg.label, text, delay);
@@ -323,6 +306,7 @@ static bool read_replies(struct redis_conn *c, struct span in)
             return false;
         }
         struct waiting w = queue_pop(c);
+        c->moved_ms = clock_mono_ms();
         if (((redisReply *)reply)->type == REDIS_REPLY_ERROR)
             metric_add(c->cfg.metrics, M_REDIS_ERRORS, 1);
         if (w.cb)
@@ -497,12 +481,14 @@ static bool open_socket(struct redis_conn *c, int family)
 
 static void connect_next(struct redis_conn *c)
 {
-    const struct address *a = &c->addr[c->next_addr++ % c->naddr];
+    const struct sockaddr_storage *sa;
+    socklen_t len;
+    redis_addr_next(c->addr, &sa, &len);
     c->state = CONN_CONNECT;
     arm(c, TRY_MS);
-    if (!open_socket(c, a->sa.ss_family))
+    if (!open_socket(c, sa->ss_family))
         lose(c, strerror(errno));
-    else if (connect(c->fd, (const struct sockaddr *)&a->sa, a->len) == 0)
+    else if (connect(c->fd, (const struct sockaddr *)sa, len) == 0)
         login(c);
     else if (errno == EINPROGRESS)
         event_add(c->writable, NULL);
@@ -510,96 +496,36 @@ static void connect_next(struct redis_conn *c)
         lose(c, strerror(errno));
 }
 
-static void take_addresses(struct redis_conn *c, const struct addrinfo *list)
-{
-    c->naddr = 0;
-    for (; list && c->naddr < MAX_ADDRESSES; list = list->ai_next) {
-        if (list->ai_addrlen > sizeof(c->addr[0].sa))
-            continue;
-        struct address *a = &c->addr[c->naddr++];
-        memcpy(&a->sa, list->ai_addr, list->ai_addrlen);
-        a->len = list->ai_addrlen;
-    }
-}
-
-static void on_resolved(int result, struct evutil_addrinfo *list, void *arg)
+static void on_addresses(void *arg, const char *error)
 {
     struct redis_conn *c = arg;
-    if (result == EVUTIL_EAI_CANCEL)
-        return;
-    c->lookup = NULL;
-    if (result == 0)
-        take_addresses(c, list);
-    if (list)
-        evutil_freeaddrinfo(list);
-    if (c->state != CONN_RESOLVE)
-        return;
-    char why[120];
-    snprintf(why, sizeof(why), "the name %.60s is not known: %s", c->cfg.url->host,
-             result ? evutil_gai_strerror(result) : "no address");
-    if (result != 0 || c->naddr == 0)
-        lose(c, why);
+    if (error)
+        lose(c, error);
     else
         connect_next(c);
 }
 
-/* An address that needs no name server. */
-static bool resolve_at_once(struct redis_conn *c, const char *host, const char *port)
-{
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV}, *list = NULL;
-    if (getaddrinfo(host, port, &hints, &list) != 0)
-        return false;
-    take_addresses(c, list);
-    freeaddrinfo(list);
-    return c->naddr > 0;
-}
-
-static bool open_dns(struct redis_conn *c)
-{
-    if (!c->dns)
-        c->dns = evdns_base_new(c->cfg.base, EVDNS_BASE_INITIALIZE_NAMESERVERS | EVDNS_BASE_DISABLE_WHEN_INACTIVE);
-    if (!c->dns && (c->dns = evdns_base_new(c->cfg.base, 0)))
-        evdns_base_load_hosts(c->dns, "/etc/hosts");
-    return c->dns != NULL;
-}
-
 static void begin(struct redis_conn *c)
 {
-    const struct redis_url *u = c->cfg.url;
     c->state = CONN_RESOLVE;
-    if (u->path) {
-        struct sockaddr_un sa = {.sun_family = AF_UNIX};
-        snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", u->path);
-        memcpy(&c->addr[0].sa, &sa, sizeof(sa));
-        c->addr[0].len = sizeof(sa);
-        c->naddr = 1;
-        connect_next(c);
-        return;
-    }
-    char port[8];
-    snprintf(port, sizeof(port), "%u", (unsigned)u->port);
-    if (resolve_at_once(c, u->host, port)) {
-        connect_next(c);
-        return;
-    }
-    if (!open_dns(c)) {
-        lose(c, "memory is out");
-        return;
-    }
     arm(c, TRY_MS);
-    struct evutil_addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_protocol = IPPROTO_TCP};
-    struct evdns_getaddrinfo_request *lookup = evdns_getaddrinfo(c->dns, u->host, port, &hints, on_resolved, c);
-    if (c->state == CONN_RESOLVE)
-        c->lookup = lookup;
+    redis_addr_resolve(c->addr, on_addresses, c);
 }
 
 /* ---- the timer ---- */
+
+/* Since when the command in front has been waited for with nothing else coming in. */
+static uint64_t stalled_since(struct redis_conn *c)
+{
+    uint64_t sent = queue_at(c, 0)->sent_ms;
+    return c->moved_ms > sent ? c->moved_ms : sent;
+}
 
 /* Answers what is too late with NULL; gives the connection up when its front has not moved for too long. */
 static void look_at_deadlines(struct redis_conn *c)
 {
     uint64_t now = clock_mono_ms();
-    if (c->qcount && now - queue_at(c, 0)->sent_ms >= c->stall_ms) {
+    if (c->qcount && now - stalled_since(c) >= c->stall_ms) {
         lose(c, "no reply");
         return;
     }
@@ -617,7 +543,7 @@ static void look_at_deadlines(struct redis_conn *c)
     }
     if (c->state != CONN_UP || c->qcount == 0)
         return;
-    uint64_t due = queue_at(c, 0)->sent_ms + c->stall_ms;
+    uint64_t due = stalled_since(c) + c->stall_ms;
     if (c->qlate < c->qcount && queue_at(c, c->qlate)->sent_ms + c->cfg.timeout_ms < due)
         due = queue_at(c, c->qlate)->sent_ms + c->cfg.timeout_ms;
     arm(c, due > now ? due - now : 1);
@@ -660,7 +586,8 @@ struct redis_conn *redis_conn_new(const struct redis_conn_cfg *cfg)
     buf_init(&c->out, cfg->max_unsent * 2);
     c->timer = evtimer_new(cfg->base, on_timer, c);
     c->turn = event_new(cfg->base, -1, 0, on_turn, c);
-    if (!c->timer || !c->turn) {
+    c->addr = redis_addr_new(cfg->base, cfg->url);
+    if (!c->timer || !c->turn || !c->addr) {
         redis_conn_free(c);
         return NULL;
     }
@@ -675,11 +602,7 @@ void redis_conn_free(struct redis_conn *c)
     c->state = CONN_WAIT;
     close_socket(c);
     answer_all(c);
-    if (c->lookup)
-        evdns_getaddrinfo_cancel(c->lookup);
-    c->lookup = NULL;
-    if (c->dns)
-        evdns_base_free(c->dns, 0);
+    redis_addr_free(c->addr);
     if (c->timer)
         event_free(c->timer);
     if (c->turn)
@@ -701,35 +624,4 @@ unsigned redis_conn_waiting(const struct redis_conn *c)
 void redis_conn_praise(struct redis_conn *c)
 {
     c->tries = 0;
-}
-
-/* ---- replies ---- */
-
-static bool begins(const redisReply *r, const char *word)
-{
-    return strncmp(r->str, word, strlen(word)) == 0;
-}
-
-enum redis_fault redis_fault_of(const struct redisReply *r)
-{
-    if (!r)
-        return REDIS_GONE;
-    if (r->type != REDIS_REPLY_ERROR)
-        return REDIS_FINE;
-    static const char *const away[] = {"LOADING", "MASTERDOWN", "READONLY", "CLUSTERDOWN",
-                                       "BUSY",    "TRYAGAIN",   "MISCONF",  "NOREPLICAS"};
-    for (size_t i = 0; i < ARRAY_LEN(away); i++) {
-        if (begins(r, away[i]))
-            return REDIS_UNAVAILABLE;
-    }
-    if (strstr(r->str, "Function not found"))
-        return REDIS_NO_FUNCTION;
-    if (begins(r, "OOM"))
-        return REDIS_OUT_OF_MEMORY;
-    return REDIS_REJECTED;
-}
-
-const char *redis_error_text(const struct redisReply *r)
-{
-    return r->str;
 }

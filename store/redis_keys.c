@@ -10,6 +10,7 @@
 
 #include "core/config.h"
 #include "core/hash.h"
+#include "store/redis_keys.h"
 #include "store/redis_store.h"
 
 uint8_t redis_part(struct span user)

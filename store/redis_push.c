@@ -9,7 +9,8 @@
  * no op. `pending` counts an op's unanswered targets: the last answer ends the op. Payloads are copied into the batch
  * at once, so nothing here borrows from a subscription's buffer.
  *
- * Bounded: at most REDIS_MAX_PUSHES messages and REDIS_MAX_PUSH_BYTES bytes wait for answers; past that OP_FULL.
+ * Bounded: at most REDIS_MAX_PUSHES messages and REDIS_MAX_PUSH_BYTES bytes wait for answers; past that OP_FULL. Raw
+ * messages have nobody to be told "full", so many more of them may wait (REDIS_MAX_RAW, within the same bytes).
  *
  * Dispatcher thread.
  */
@@ -23,6 +24,7 @@
 #include "core/metrics.h"
 #include "proto/envelope.h"
 #include "proto/names.h"
+#include "store/redis_keys.h"
 #include "store/redis_store.h"
 
 enum { BATCH = 16, BATCH_BYTES = 256 * 1024, MAX_TTL_S = 315360000 };
@@ -42,6 +44,7 @@ struct waiter {
 };
 
 struct redis_batch {
+    bool raw; /* of raw messages alone: nobody waits, so the answer may be late */
     unsigned n;
     size_t bytes;
     struct waiter v[BATCH];
@@ -157,7 +160,7 @@ void redis_batch_flush(struct redis_store *s)
     resp_str(&s->head, "crier_send");
     resp_u64(&s->head, b->n * 3);
     const struct resp_args *parts[] = {&s->head, &s->keys, &s->sends};
-    enum redis_sent sent = redis_conn_send(s->cmd, parts, ARRAY_LEN(parts), on_batch, b, false);
+    enum redis_sent sent = redis_conn_send(s->cmd, parts, ARRAY_LEN(parts), on_batch, b, b->raw);
     resp_reset(&s->keys);
     resp_reset(&s->sends);
     if (sent != REDIS_SENT)
@@ -170,13 +173,16 @@ void redis_on_batch_turn(int fd, short what, void *arg)
     redis_batch_flush(arg);
 }
 
-static struct redis_batch *open_batch(struct redis_store *s)
+static struct redis_batch *open_batch(struct redis_store *s, bool raw)
 {
+    if (s->batch && s->batch->raw != raw)
+        redis_batch_flush(s);
     if (s->batch)
         return s->batch;
     struct redis_batch *b = malloc(sizeof(*b));
     if (!b)
         return NULL;
+    b->raw = raw;
     b->n = 0;
     b->bytes = 0;
     resp_reset(&s->keys);
@@ -199,7 +205,7 @@ struct send {
 /* False: memory is out, nothing was added. */
 static bool add_send(struct redis_store *s, struct pending *p, struct op_target *t, const struct send *m)
 {
-    struct redis_batch *b = open_batch(s);
+    struct redis_batch *b = open_batch(s, p == NULL);
     if (!b)
         return false;
     uint8_t part = redis_part(m->user);
@@ -357,7 +363,7 @@ bool redis_ingest(struct redis_store *s, struct span user, struct span payload)
 {
     char why[120];
     struct job_terms terms;
-    if (s->pushes >= REDIS_MAX_PUSHES || s->push_bytes + payload.n > REDIS_MAX_PUSH_BYTES)
+    if (s->pushes >= REDIS_MAX_RAW || s->push_bytes + payload.n > REDIS_MAX_PUSH_BYTES)
         return false;
     switch (job_read_terms(&s->jm, payload, &terms, why, sizeof(why))) {
     case JOB_MADE:

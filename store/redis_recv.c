@@ -23,7 +23,9 @@
 #include "core/config.h"
 #include "core/metrics.h"
 #include "proto/names.h"
+#include "store/redis_keys.h"
 #include "store/redis_store.h"
+#include "store/redis_users.h"
 
 enum {
     FRAME_HEAD = 28, /* 'U' I8 I8 I4 B I2 I4 */

@@ -18,7 +18,9 @@
 
 #include "core/config.h"
 #include "core/metrics.h"
+#include "store/redis_keys.h"
 #include "store/redis_store.h"
+#include "store/redis_users.h"
 
 enum { KEPT_A_TURN = 1024, ENTRY_HEAD = 21 };
 

@@ -26,6 +26,7 @@
 #include "core/clock.h"
 #include "core/config.h"
 #include "core/metrics.h"
+#include "store/redis_users.h"
 
 enum { MAX_ARGS = 80 * 1024 * 1024, MAX_UNSENT = 128 * 1024 * 1024, MAX_WAITING = 262144 };
 
@@ -90,8 +91,8 @@ void redis_tell(struct redis_store *s)
     bool state = s->phase >= REDIS_OPEN && s->joined, ready = is_ready(s);
     metric_set(s->metrics, M_REDIS_UP, state);
     metric_set(s->metrics, M_REDIS_READY, ready);
-    bool news = !s->told || state != s->told_state, ready_news = ready != s->told_ready;
-    s->told = true;
+    bool news = s->told ? state != s->told_state : state || s->tried, ready_news = ready != s->told_ready;
+    s->told |= news;
     s->told_state = state;
     s->told_ready = ready;
     if (news)
@@ -104,6 +105,7 @@ static void gone(struct redis_store *s, const char *why)
 {
     s->phase = REDIS_DOWN;
     s->joined = false;
+    s->tried = true;
     snprintf(s->why, sizeof(s->why), "%s", why);
     redis_tell(s);
 }

@@ -18,6 +18,7 @@ enum {
     REDIS_PAGE = 100,         /* entries a page */
     REDIS_PAGE_BYTES = 65536, /* bytes a page, about */
     REDIS_MAX_PUSHES = 8192,  /* sends without an answer */
+    REDIS_MAX_RAW = 262144,   /* raw messages being stored */
     REDIS_MAX_PUSH_BYTES = 64 * 1024 * 1024,
     REDIS_ID_S = 600, /* an idempotency id is remembered */
     REDIS_TICK_MS = 1000,
@@ -30,18 +31,6 @@ enum redis_phase {
     REDIS_SETUP,   /* connected; version and functions are looked after */
     REDIS_OPEN,    /* commands work */
     REDIS_LEAVING, /* commands work; the node has said goodbye */
-};
-
-/* A user registered on this node (or about to be). */
-struct ruser {
-    struct list link; /* its partition's */
-    uint64_t last;    /* highest seq that has been passed on */
-    unsigned refs;    /* commands under way that point here */
-    bool registered;  /* a session wants it here */
-    bool attached;    /* one attach has succeeded */
-    uint8_t part;
-    uint8_t len;
-    char name[];
 };
 
 struct redis_batch; /* sends collected for one call (redis_push.c) */
@@ -63,7 +52,7 @@ struct redis_store {
     /* state */
     enum redis_phase phase;
     bool sub_ready, joined;
-    bool told, told_state, told_ready;
+    bool tried, told, told_state, told_ready;
     char why[120]; /* why it is away */
     uint64_t probe_back_ms, sub_since_ms;
     struct event *tick;
@@ -106,18 +95,6 @@ bool redis_store_usable(const struct redis_store *s);
 /* Says state and readiness upstairs where they changed. */
 void redis_tell(struct redis_store *s);
 
-/* ---- redis_keys.c: building commands ---- */
-uint8_t redis_part(struct span user);
-/* "<prefix>{T}:<kind>:<name>" */
-void redis_key(const struct redis_store *s, struct resp_args *a, uint8_t part, const char *kind, struct span name);
-void redis_id_key(const struct redis_store *s, struct resp_args *a, uint8_t part, struct span user, struct span id);
-void redis_cluster_key(const struct redis_store *s, struct resp_args *a, const char *name); /* "<prefix>{c}:<name>" */
-void redis_channel(const struct redis_store *s, struct resp_args *a, const char *kind, struct span name);
-/* Begins "FCALL <function> <nkeys>" in s->args. */
-void redis_fcall(struct redis_store *s, const char *function, unsigned nkeys);
-/* Sends s->args, after what an open batch holds. */
-enum redis_sent redis_send(struct redis_store *s, redis_reply_cb *cb, void *arg, bool patient) MUST_CHECK;
-
 /* ---- redis_session.c ---- */
 void redis_attach(struct redis_store *s, struct op *op);
 void redis_fetch(struct redis_store *s, struct op *op);
@@ -126,15 +103,6 @@ void redis_ack(struct redis_store *s, struct op *op);
 /* Makes the detaches that could not be made. */
 void redis_kept_flush(struct redis_store *s);
 void redis_kept_free(struct redis_store *s);
-
-/* ---- redis_users.c ---- */
-struct ruser *redis_user(const struct redis_store *s, struct span name);
-struct ruser *redis_user_want(struct redis_store *s, struct span name) MUST_CHECK; /* one reference */
-void redis_user_unwant(struct redis_store *s, struct ruser *u);
-void redis_user_unref(struct redis_store *s, struct ruser *u);
-void redis_users_sync(struct redis_store *s);
-void redis_users_sweep(struct redis_store *s);
-void redis_users_free(struct redis_store *s);
 
 /* ---- redis_push.c ---- */
 void redis_push(struct redis_store *s, struct op *op);

@@ -14,7 +14,9 @@
 
 #include <hiredis/hiredis.h>
 
+#include "store/redis_keys.h"
 #include "store/redis_store.h"
+#include "store/redis_users.h"
 
 enum { SYNC_BATCH = 128, SWEEP_COUNT = 500 };
 

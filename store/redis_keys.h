@@ -1,0 +1,22 @@
+/*
+ * redis_keys.h - keys, channels and calls of the Redis schema (DELIVERY.md section 2). Private to the Redis back-end.
+ */
+#ifndef STORE_REDIS_KEYS_H
+#define STORE_REDIS_KEYS_H
+
+#include "store/redis_conn.h"
+
+struct redis_store;
+
+uint8_t redis_part(struct span user);
+/* "<prefix>{T}:<kind>:<name>" */
+void redis_key(const struct redis_store *s, struct resp_args *a, uint8_t part, const char *kind, struct span name);
+void redis_id_key(const struct redis_store *s, struct resp_args *a, uint8_t part, struct span user, struct span id);
+void redis_cluster_key(const struct redis_store *s, struct resp_args *a, const char *name); /* "<prefix>{c}:<name>" */
+void redis_channel(const struct redis_store *s, struct resp_args *a, const char *kind, struct span name);
+/* Begins "FCALL <function> <nkeys>" in s->args. */
+void redis_fcall(struct redis_store *s, const char *function, unsigned nkeys);
+/* Sends s->args, after what an open batch holds. */
+enum redis_sent redis_send(struct redis_store *s, redis_reply_cb *cb, void *arg, bool patient) MUST_CHECK;
+
+#endif
