@@ -57,14 +57,15 @@ deps:
 	@scripts/bootstrap build
 
 # ---- generated: the Redis function library and the web files become C arrays ----
-WEB  := $(sort $(wildcard cmd/crier/web/*))
+# What only npm and editors read stays out.
+WEB  := $(filter-out %.d.ts %/package.json,$(sort $(wildcard cmd/crier/web/*)))
 $(BUILD)/gen/web_assets.c: $(WEB) scripts/embed
 	@mkdir -p $(@D)
 	$(Q)scripts/embed web $(WEB) > $@
 $(BUILD)/gen/crier_lua.h: store/crier.lua scripts/embed
 	@mkdir -p $(@D)
 	$(Q)scripts/embed lua store/crier.lua > $@
-$(BUILD)/gen/%.o: $(BUILD)/gen/%.c
+$(BUILD)/gen/%.o: $(BUILD)/gen/%.c | deps
 	$(call say,CC,$<)
 	$(Q)$(CC) $(ALL_CFLAGS) -c $< -o $@
 $(call objs,store): | $(BUILD)/gen/crier_lua.h
