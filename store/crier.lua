@@ -459,7 +459,9 @@ local function user(K, A)
   local ttl, id, fault = members(p)
   if fault then return redis.error_reply('ERR ' .. fault .. ': wrong kind of value in the payload') end
   local conf = redis.call('HMGET', prefix .. '{c}:conf', 'cap', 'ttl', 'max')
-  if #p > tonumber(conf[3] or 65536) then return redis.error_reply('ERR payload: too long') end
+  if #p > tonumber(conf[3] or 65536) + 4096 then -- the data's limit, and room for the other members
+    return redis.error_reply('ERR payload: too long')
+  end
   if A[3] and A[3] ~= '' then
     ttl = tonumber(A[3])
     if not ttl or ttl < 0 or ttl > MAX_TTL or ttl ~= math.floor(ttl) then

@@ -242,6 +242,7 @@ static void fenced(struct redis_store *s)
     s->sub_ready = false;
     s->joined = false;
     s->marked = false;
+    s->member = false;
     s->probe_back_ms = 0;
     struct span channel = base_channel(s, &base_channels[0]);
     if (!channel.n || !redis_sub_add(s->sub, channel, false))
@@ -370,6 +371,7 @@ void redis_on_marker(struct redis_store *s, struct span text)
     s->alone = n == 1;
     s->marked = true;
     redis_held_flush(s);
+    s->member = true;
 }
 
 /* ---- the goodbye ---- */

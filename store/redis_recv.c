@@ -9,8 +9,9 @@
  *
  * A raw message belongs to the node that the last marker's names give its user's partition to; every node reads the
  * same order and decides the same. Before the first marker of a subscription nobody can say; such messages are held (a
- * bounded list). When the marker names this node alone, nobody else can have stored them and they are stored now, else
- * they are dropped, since those that were there before have stored them.
+ * bounded list). When the marker comes, those are stored now that nobody else can have stored: all of them if it names
+ * this node alone; its own share if the others took it for a member all along (its subscription was cut, not its life).
+ * The rest is dropped, since those that were there before have stored it.
  *
  * What cannot be read as a P is refused: counted, logged now and then, and kept in the capped list "<prefix>refused".
  *
@@ -189,7 +190,7 @@ void redis_held_flush(struct redis_store *s)
     while ((l = list_pop(&s->held)) != NULL) {
         struct held *h = CONTAINER_OF(l, struct held, link);
         struct span user = span_of(h->bytes, h->user_len);
-        if (h->placed || s->alone)
+        if (h->placed || s->alone || (s->member && s->mine[redis_part(user)]))
             ingest(s, user, span_of(h->bytes + h->user_len, h->len));
         free(h);
     }

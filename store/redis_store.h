@@ -75,6 +75,7 @@ struct redis_store {
     size_t push_bytes;
     /* raw messages to users: who stores which partition, by the last marker seen */
     bool marked, alone;
+    bool member; /* an earlier marker named this incarnation */
     bool mine[REDIS_PARTS];
     struct list held;
     unsigned nheld;

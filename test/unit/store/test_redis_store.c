@@ -176,6 +176,20 @@ static void a_poisoned_inbox_blocks_nobody(void **state)
     assert_int_equal(metric_get(&b->metrics, M_BAD_PUBLISH), 1);
 }
 
+static void a_lone_node_loses_nothing_of_what_comes_before_its_marker(void **state)
+{
+    struct bench *b = *state;
+    cmd("CLIENT KILL TYPE pubsub");
+    /* As soon as anybody listens, and long before the loop has seen a marker. */
+    uint64_t give_up = clock_mono_ms() + 10000;
+    while (cmd("PUBLISH %suser:alice early", b->cfg.prefix)->integer == 0) {
+        assert_true(clock_mono_ms() < give_up);
+        event_base_loop(b->base, EVLOOP_ONCE);
+    }
+    BENCH_WAIT(b, metric_get(&b->metrics, M_STORED) == 1);
+    assert_int_equal(bench_fetch(b, "alice", 0)->njobs, 1);
+}
+
 /* ---- the one-call form ---- */
 
 static redisReply *call(struct bench *b, const char *payload, const char *ttl, const char *id)
@@ -458,6 +472,7 @@ int main(void)
         T(a_user_is_reached_on_another_node),
         T(what_is_refused_is_kept_with_its_reason),
         T(a_poisoned_inbox_blocks_nobody),
+        T(a_lone_node_loses_nothing_of_what_comes_before_its_marker),
         T(the_one_call_form_stores_and_reaches),
         T(the_one_call_form_says_what_is_wrong),
         T(a_cut_subscription_tells_who_is_behind),
