@@ -60,9 +60,9 @@ export class Crier {
   #ackTimer;
   #watchdog;
 
-  constructor(options) {
-    const o = { timeout: 10000, storage: 'session', WebSocket: G.WebSocket, fetch: G.fetch?.bind(G), ...options };
-    this.#o = o;
+  constructor(options = {}) {
+    const { timeout = 10000, WebSocket = G.WebSocket, fetch = G.fetch?.bind(G) } = options;
+    const o = (this.#o = { ...options, timeout, WebSocket, fetch });
     let url = o.url || import.meta.url.match(/^http.*\//)?.[0] || '/';
     if (url[0] === '/') url = G.location?.origin + url;
     if (!/^(http|ws)s?:/.test(url)) throw new CrierError('bad_option', 'url is needed');
@@ -145,7 +145,7 @@ export class Crier {
 
   /* ---- what is kept ---- */
 
-  #load({ storage, key, device, user }) {
+  #load({ storage = 'session', key, device, user }) {
     let kept;
     this.#key = key || `crier ${this.#base}`;
     try {
