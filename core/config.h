@@ -55,6 +55,12 @@ struct config {
     unsigned outq_count;     /* messages queued for one connection, soft limit; 1024 */
     unsigned window;         /* stored messages in flight (written, not acked) a session; 256 */
 
+    /* compression of WebSocket messages (permessage-deflate) */
+    bool deflate;
+    bool deflate_takeover;  /* contexts kept from message to message where the client allows it */
+    unsigned deflate_min;   /* bytes below which a message goes out as it is; 256 */
+    unsigned deflate_level; /* zlib's, 1-9; 6 */
+
     /* times, milliseconds */
     unsigned ping_ms;          /* silence after which a ping goes out; 25 s */
     unsigned idle_ms;          /* nothing received for this long: closed; 60 s */

@@ -271,6 +271,16 @@ const struct option config_options[] = {
     {"window", OPT_NUMBER, AT(window), 1, 100000, "256", "N",
      "Stored messages a session may have in flight, sent but not acknowledged.", NULL, NULL, NULL},
 
+    {"deflate", OPT_FLAG, AT(deflate), 0, 1, "true", NULL,
+     "Compresses WebSocket messages (permessage-deflate) for clients that offer it.", NULL, NULL, "Compression"},
+    {"deflate-takeover", OPT_FLAG, AT(deflate_takeover), 0, 1, "false", NULL,
+     "Keeps a compression context for each connection that allows it: smaller messages, much more memory and work.",
+     NULL, NULL, NULL},
+    {"deflate-min", OPT_SIZE, AT(deflate_min), 1, 16 * MIB, "256", "SIZE",
+     "Shortest message that is compressed.", NULL, NULL, NULL},
+    {"deflate-level", OPT_NUMBER, AT(deflate_level), 1, 9, "6", "N",
+     "1 is fastest, 9 smallest.", NULL, NULL, NULL},
+
     {"ping-interval", OPT_MS, AT(ping_ms), 100, 1 * HOUR, "25s", "TIME",
      "Silence after which a ping goes out.", NULL, NULL, "Times"},
     {"idle-timeout", OPT_MS, AT(idle_ms), 200, 24 * HOUR, "60s", "TIME",

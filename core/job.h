@@ -17,8 +17,27 @@ enum target_kind { TARGET_USER, TARGET_ROOM, TARGET_ALL };
 enum priority { PRIO_LOW, PRIO_NORMAL, PRIO_HIGH };
 enum data_format { DATA_JSON, DATA_MSGPACK, DATA_TEXT, DATA_BINARY };
 
-/* Wire forms: the bytes as they go to the transport. */
-enum wire { WIRE_WS_JSON, WIRE_WS_MSGPACK, WIRE_SSE, WIRE_TCP_JSON, WIRE_TCP_MSGPACK, WIRE_KINDS };
+#define WIRE_Z_SIZES 7 /* windows of 9 to 15 bits */
+
+/* Wire forms: the bytes as they go to the transport. WIRE_WS_Z: WebSocket frames compressed without context
+ * (permessage-deflate), one form a codec and window size; for a message that is better left as it is, the plain form.
+ */
+enum wire {
+    WIRE_WS_JSON,
+    WIRE_WS_MSGPACK,
+    WIRE_SSE,
+    WIRE_TCP_JSON,
+    WIRE_TCP_MSGPACK,
+    WIRE_WS_Z,
+    WIRE_KINDS = WIRE_WS_Z + 2 * WIRE_Z_SIZES
+};
+
+/* The compressed form of a WebSocket's plain one (WIRE_WS_JSON, WIRE_WS_MSGPACK) for a window of that many bits. */
+static inline enum wire wire_deflated(enum wire plain, unsigned bits)
+{
+    assert(plain <= WIRE_WS_MSGPACK && bits >= 9 && bits < 9 + WIRE_Z_SIZES);
+    return (enum wire)(WIRE_WS_Z + (unsigned)plain * WIRE_Z_SIZES + (bits - 9));
+}
 
 /* Spans point into the job's own bytes (or, when packing, anywhere). An empty span means the member is not there. */
 struct job_head {

@@ -21,6 +21,15 @@
     X(DELIVERED, C, "crier_deliveries_total", "", "Messages queued to a connection.")                                  \
     X(ENCODED, C, "crier_encodings_total", "",                                                                         \
       "Times a message was encoded for a wire form (shared by all receivers).")                                        \
+    X(DEFLATED, C, "crier_deflated_total", "",                                                                         \
+      "Times a WebSocket message was compressed (shared by all receivers with the same codec and window).")            \
+    X(DEFLATE_SAVED, C, "crier_deflate_saved_bytes_total", "",                                                         \
+      "Bytes that compressing took off messages, once for each time one was compressed.")                              \
+    X(INFLATED, C, "crier_inflated_total", "", "Compressed messages received from clients.")                           \
+    X(INFLATE_BAD, C, "crier_inflate_failures_total", "reason=\"bad_data\"",                                           \
+      "Compressed messages from clients that could not be inflated.")                                                  \
+    X(INFLATE_TOO_BIG, C, "crier_inflate_failures_total", "reason=\"too_big\"",                                        \
+      "Compressed messages from clients that could not be inflated.")                                                  \
     X(WRITES, C, "crier_writes_total", "", "Write system calls on client connections.")                                \
     X(PUSH_USER, C, "crier_push_total", "target=\"user\"", "Messages accepted by the server API and from clients.")    \
     X(PUSH_ROOM, C, "crier_push_total", "target=\"room\"", "Messages accepted by the server API and from clients.")    \

@@ -339,7 +339,7 @@ static struct frame *build_block(const struct room *r, struct session *ses, stru
     }
     size_t at = 0;
     for (unsigned i = 0; i < r->nbatch; i++) {
-        const struct frame *f = fc[i].frame[ses->io->wire];
+        const struct frame *f = fc[i].frame[ses->wire];
         memcpy(b->data + at, f->data, f->len);
         at += f->len;
     }
@@ -349,7 +349,7 @@ static struct frame *build_block(const struct room *r, struct session *ses, stru
 
 static void deliver_to(struct session *ses, struct room *r, struct frame_cache *fc, struct frame **block, bool join)
 {
-    enum wire w = ses->io->wire;
+    enum wire w = ses->wire;
     if (join && !block[w])
         block[w] = build_block(r, ses, fc);
     if (join && block[w] && session_offer_block(ses, block[w], r->batch[0], r->nbatch))

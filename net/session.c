@@ -64,7 +64,7 @@ static struct blob *encode(struct session *s, struct job *j)
     return job_set_wire(j, s->io->wire, wrapped);
 }
 
-struct frame *session_frame(struct session *s, struct frame_cache *fc)
+static struct frame *plain_frame(struct session *s, struct frame_cache *fc)
 {
     enum wire w = s->io->wire;
     if (fc->frame[w])
@@ -84,6 +84,14 @@ struct frame *session_frame(struct session *s, struct frame_cache *fc)
     f->born_us = j->born_us;
     fc->frame[w] = f;
     return f;
+}
+
+struct frame *session_frame(struct session *s, struct frame_cache *fc)
+{
+    if (fc->frame[s->wire])
+        return fc->frame[s->wire];
+    struct frame *f = plain_frame(s, fc);
+    return f && s->wire != s->io->wire ? s->io->squeeze(s, fc, f) : f;
 }
 
 /* ---- answers ---- */
@@ -209,7 +217,7 @@ static bool queue(struct session *s, struct frame *f, enum out_class cls, unsign
         metric_add(metrics_of(s), M_DROP_MEMORY, messages);
         return false;
     }
-    switch (conn_push(s->conn, f, cls)) {
+    switch (s->io->push ? s->io->push(s, f, cls) : conn_push(s->conn, f, cls)) {
     case OUT_OK:
         metric_add(metrics_of(s), M_DELIVERED, messages);
         return true;
@@ -282,7 +290,8 @@ void session_offer(struct session *s, struct frame_cache *fc)
 
 bool session_offer_block(struct session *s, struct frame *block, const struct job *first, unsigned messages)
 {
-    if (s->state == SESSION_OVER || s->conn->state != CONN_OPEN || s->mutes || !outq_empty(&s->conn->out))
+    if (s->state == SESSION_OVER || s->conn->state != CONN_OPEN || s->mutes || s->io->push ||
+        !outq_empty(&s->conn->out))
         return false;
     return queue(s, block, live_class(first), messages);
 }
@@ -410,6 +419,7 @@ void session_start(struct session *s, struct conn *c, const struct session_io *i
 {
     s->conn = c;
     s->io = io;
+    s->wire = io->wire;
     metric_add(c->shard->m, io->clients, 1);
     s->state = SESSION_ATTACHING;
     if (!s->who->user) {

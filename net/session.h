@@ -17,6 +17,7 @@
 #include "proto/codec.h"
 
 struct command;
+struct frame_cache;
 struct identity;
 struct op;
 struct room;
@@ -38,6 +39,11 @@ struct session_io {
     bool one_way;
     /* Wraps an encoded message object into this wire form. New blob, or NULL. */
     struct blob *(*wrap)(const struct job_head *h, struct span object);
+    /* For sessions whose own `wire` differs from this one: makes that form out of the plain frame, and leaves it in the
+     * cache. Never fails: the plain form does as well. NULL: there are no such sessions. */
+    struct frame *(*squeeze)(struct session *s, struct frame_cache *fc, struct frame *plain);
+    /* Queues a message frame in a form of this connection alone, instead of conn_push; NULL: conn_push. */
+    enum out_result (*push)(struct session *s, struct frame *f, enum out_class cls);
     /* Ends the connection with a public close code. */
     void (*close)(struct session *s, unsigned code, const char *reason, enum close_reason why);
     /* Stored messages were queued and the cursor waits for evidence that they arrived (ACK_AUTO, ACK_SENT); NULL:
@@ -74,6 +80,7 @@ struct session {
     bool named, fetching, evidence_due, warned;
     enum session_state state : 8;
     enum ack_mode ack_mode : 8;
+    enum wire wire : 8; /* the form messages take here; the transport may change it once the session has begun */
     uint8_t errors;
 
     uint64_t acked;   /* the device's cursor */

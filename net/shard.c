@@ -26,6 +26,7 @@
 #include "core/msg.h"
 #include "core/owner.h"
 #include "net/conn.h"
+#include "net/deflate.h"
 #include "net/room.h"
 #include "net/session.h"
 #include "net/user.h"
@@ -371,6 +372,7 @@ static void release(struct shard *s)
     if (s->base)
         event_base_free(s->base);
     idmap_fini(&s->conns);
+    deflate_free(s->deflate);
     free(s->rx);
     free(s->staging);
 }

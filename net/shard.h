@@ -18,6 +18,7 @@
 #include "net/net_env.h"
 
 struct conn;
+struct deflate;
 struct listener;
 struct op;
 
@@ -57,8 +58,9 @@ struct shard {
     bool stop;
     bool latency_sampled; /* one latency sample a flush */
     struct log_limit log_close, log_http, log_bad;
-    uint8_t *rx;      /* SHARD_RX_BYTES: input is read here first */
-    uint8_t *staging; /* TLS output is gathered here */
+    uint8_t *rx;             /* SHARD_RX_BYTES: input is read here first */
+    uint8_t *staging;        /* TLS output is gathered here */
+    struct deflate *deflate; /* made at first need (net/ws_deflate.c) */
 };
 
 /* Where a listener comes from: bound by main before the threads start, one socket a shard and address. */

@@ -4,8 +4,9 @@
  *
  * Payload is unmasked in place and checked for UTF-8 as it arrives. A message that lies whole in the input is handed on
  * without a copy; else it is collected in `message`, whose ceiling is the message limit and which is freed with the
- * message, so that an idle connection owns no buffer. After a close frame of ours input is read only for the peer's;
- * the state block dies with the connection.
+ * message, so that an idle connection owns no buffer. A compressed message is collected as it came and inflated whole
+ * (ws_deflate.c). After a close frame of ours input is read only for the peer's; the state block dies with the
+ * connection.
  */
 #include "net/websocket.h"
 
@@ -31,8 +32,12 @@ static struct ws *ws_of(struct conn *c)
 static bool send_frame(struct conn *c, enum ws_opcode op, struct span payload)
 {
     uint8_t small[WS_MAX_SERVER_HEAD + 125];
+    struct span packed;
+    bool squeezed = op < WS_CLOSE && ws_pack(c, payload, &packed);
+    if (squeezed)
+        payload = packed;
     if (payload.n <= 125) {
-        unsigned n = ws_head_write(small, true, false, op, payload.n, NULL);
+        unsigned n = ws_head_write(small, true, squeezed, op, payload.n, NULL);
         if (payload.n)
             memcpy(small + n, payload.p, payload.n);
         return conn_write(c, span_of(small, n + payload.n));
@@ -42,7 +47,7 @@ static bool send_frame(struct conn *c, enum ws_opcode op, struct span payload)
     uint8_t *p = buf_reserve(&b, payload.n + WS_MAX_HEAD);
     bool ok = false;
     if (p) {
-        unsigned n = ws_head_write(p, true, false, op, payload.n, NULL);
+        unsigned n = ws_head_write(p, true, squeezed, op, payload.n, NULL);
         memcpy(p + n, payload.p, payload.n);
         ok = conn_write(c, span_of(p, n + payload.n));
     } else {
@@ -273,7 +278,9 @@ static bool begin_data(struct conn *c, const struct ws_head *h)
                        h->opcode == WS_CONT ? "continuation of nothing" : "a new message inside a fragmented one");
         return false;
     }
-    if (h->length > c->shard->cfg->max_message || have + h->length > c->shard->cfg->max_message) {
+    if (h->opcode != WS_CONT)
+        w->squeezed = h->rsv1;
+    if (h->length > ws_message_limit(c) || have + h->length > ws_message_limit(c)) {
         char reason[64];
         snprintf(reason, sizeof reason, "message over %u bytes", c->shard->cfg->max_message);
         protocol_error(c, 1009, reason);
@@ -306,7 +313,7 @@ static bool collect(struct conn *c, struct span piece)
     if (!w->message) {
         w->message = malloc(sizeof *w->message);
         if (w->message)
-            buf_init(w->message, c->shard->cfg->max_message);
+            buf_init(w->message, ws_message_limit(c));
     }
     if (w->message && buf_append_span(w->message, piece))
         return true;
@@ -318,14 +325,20 @@ static void finish_message(struct conn *c, struct span whole)
 {
     struct ws *w = ws_of(c);
     enum ws_opcode op = w->opcode;
-    if (op == WS_TEXT && !utf8_complete(&w->utf8)) {
+    if (op == WS_TEXT && !w->squeezed && !utf8_complete(&w->utf8)) {
         protocol_error(c, 1007, "text ends inside a UTF-8 character");
         return;
     }
     struct buf *owned = w->message;
+    struct span m = owned ? buf_span(owned) : whole;
     w->message = NULL;
     w->opcode = WS_CONT;
-    on_message(c, op, owned ? buf_span(owned) : whole);
+    if (!w->squeezed) {
+        on_message(c, op, m);
+    } else if (ws_unpack(c, op == WS_TEXT, m, &m)) {
+        on_message(c, op, m);
+        ws_unpacked(c);
+    }
     if (owned) {
         buf_fini(owned);
         free(owned);
@@ -344,7 +357,7 @@ static size_t take_payload(struct conn *c, uint8_t *p, size_t n)
     }
     ws_mask(p, take, w->mask, w->offset);
     struct span piece = span_of(p, take);
-    if (w->opcode == WS_TEXT && !utf8_feed(&w->utf8, piece)) {
+    if (w->opcode == WS_TEXT && !w->squeezed && !utf8_feed(&w->utf8, piece)) {
         protocol_error(c, 1007, "text is not UTF-8");
         return take;
     }
@@ -365,7 +378,7 @@ static size_t take_payload(struct conn *c, uint8_t *p, size_t n)
 static size_t take_head(struct conn *c, uint8_t *p, size_t n)
 {
     struct ws_head h;
-    enum ws_fault f = ws_head_parse(span_of(p, n), true, false, &h);
+    enum ws_fault f = ws_head_parse(span_of(p, n), true, ws_of(c)->z.server_bits > 0, &h);
     if (f == WS_NEED_MORE)
         return 0;
     if (f != WS_OK) {
@@ -416,6 +429,7 @@ static void on_gone(struct conn *c)
     if (!w->echo)
         session_end(&w->session);
     free_message(w);
+    ws_deflate_end(w);
 }
 
 static void on_drain(struct conn *c)
@@ -498,27 +512,28 @@ static void close_session(struct session *s, unsigned code, const char *reason, 
     ws_close(s->conn, code, reason, why);
 }
 
-static const struct session_io io_json = {
-    .codec = CODEC_JSON,
-    .wire = WIRE_WS_JSON,
-    .clients = M_CONNS_WS,
-    .control = control_text,
-    .wrap = wrap_text,
-    .close = close_session,
-    .want_evidence = want_evidence,
-    .pong = on_pong_message,
+/* [0]: frames are shared, plain or squeezed; [1]: with context takeover they are the connection's own. */
+#define IO(c, w, send, wrapper)                                                                                        \
+    .codec = c, .wire = w, .clients = M_CONNS_WS, .control = send, .wrap = wrapper, .close = close_session,            \
+    .want_evidence = want_evidence, .pong = on_pong_message
+static const struct session_io io_json[2] = {
+    {IO(CODEC_JSON, WIRE_WS_JSON, control_text, wrap_text), .squeeze = ws_squeeze},
+    {IO(CODEC_JSON, WIRE_WS_JSON, control_text, wrap_text), .push = ws_push_own},
 };
+static const struct session_io io_msgpack[2] = {
+    {IO(CODEC_MSGPACK, WIRE_WS_MSGPACK, control_binary, wrap_binary), .squeeze = ws_squeeze},
+    {IO(CODEC_MSGPACK, WIRE_WS_MSGPACK, control_binary, wrap_binary), .push = ws_push_own},
+};
+#undef IO
 
-static const struct session_io io_msgpack = {
-    .codec = CODEC_MSGPACK,
-    .wire = WIRE_WS_MSGPACK,
-    .clients = M_CONNS_WS,
-    .control = control_binary,
-    .wrap = wrap_binary,
-    .close = close_session,
-    .want_evidence = want_evidence,
-    .pong = on_pong_message,
-};
+static void begin_session(struct conn *c)
+{
+    struct ws *w = ws_of(c);
+    const struct session_io *io = &(w->msgpack ? io_msgpack : io_json)[w->z.server_takeover];
+    session_start(&w->session, c, io);
+    if (w->z.server_bits && !w->z.server_takeover)
+        w->session.wire = wire_deflated(io->wire, w->z.server_bits);
+}
 
 void ws_begin(struct conn *c)
 {
@@ -528,7 +543,7 @@ void ws_begin(struct conn *c)
     if (w->echo)
         conn_cork(c, false);
     else
-        session_start(&w->session, c, w->msgpack ? &io_msgpack : &io_json);
+        begin_session(c);
     if (c->state == CONN_OPEN && w->session.state == SESSION_ATTACHING)
         conn_timer(c, WELCOME_WAIT_MS);
 }

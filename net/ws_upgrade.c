@@ -83,15 +83,25 @@ static bool choose_protocol(const struct http_head *h, const char **name, bool *
     return !others;
 }
 
-static bool answer_101(struct conn *c, const struct http_head *h, const char *protocol)
+/* RFC 6455 section 9.1: a malformed list fails the handshake. */
+static bool check_extensions(struct conn *c, const struct http_head *h, struct ws *w)
 {
-    char accept[29], out[256];
+    if (ws_deflate_agree(c, h, w))
+        return true;
+    admit_refuse(c, M_HANDSHAKE_HTTP_FAILED, 400, "bad_extensions", "Sec-WebSocket-Extensions is malformed");
+    return false;
+}
+
+static bool answer_101(struct conn *c, const struct http_head *h, const struct ws *w, const char *protocol)
+{
+    char accept[29], extensions[WS_EXT_ANSWER_MAX] = "", out[256 + WS_EXT_ANSWER_MAX];
     ws_accept_key(http_field(h, "Sec-WebSocket-Key"), accept);
-    int n =
-        snprintf(out, sizeof out,
-                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                 "Sec-WebSocket-Accept: %s\r\n%s%s%s\r\n",
-                 accept, protocol ? "Sec-WebSocket-Protocol: " : "", protocol ? protocol : "", protocol ? "\r\n" : "");
+    bool z = w->z.server_bits && ws_ext_answer(&w->z, extensions);
+    int n = snprintf(out, sizeof out,
+                     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                     "Sec-WebSocket-Accept: %s\r\n%s%s%s%s%s%s\r\n",
+                     accept, protocol ? "Sec-WebSocket-Protocol: " : "", protocol ? protocol : "",
+                     protocol ? "\r\n" : "", z ? "Sec-WebSocket-Extensions: " : "", extensions, z ? "\r\n" : "");
     conn_cork(c, true);
     return conn_write(c, span_of(out, (size_t)n));
 }
@@ -107,7 +117,7 @@ static bool wants_message_ping(const struct http_head *h)
 /* Takes the connection over from HTTP and sends it where it belongs. Takes w. */
 static void take_over(struct conn *c, const struct http_head *h, struct ws *w, const char *protocol)
 {
-    if (!answer_101(c, h, protocol)) {
+    if (!check_extensions(c, h, w) || !answer_101(c, h, w, protocol)) {
         identity_free(w->session.who);
         free(w);
         return;
