@@ -41,6 +41,14 @@ static void push_free(struct op_push *push)
     free(push->id);
 }
 
+static void query_free(struct op_query *q)
+{
+    for (unsigned i = 0; i < QUERY_ARGS; i++)
+        free(q->args[i]);
+    free(q->body);
+    free(q->reply);
+}
+
 void op_free(struct op *op)
 {
     if (!op)
@@ -67,6 +75,9 @@ void op_free(struct op *op)
         break;
     case OP_INTEREST:
         free(op->interest.room);
+        break;
+    case OP_QUERY:
+        query_free(&op->query);
         break;
     }
     free(op);

@@ -13,7 +13,7 @@
 #include "core/job.h"
 #include "core/list.h"
 
-enum op_kind { OP_ATTACH, OP_DETACH, OP_FETCH, OP_ACK, OP_PUSH, OP_INTEREST };
+enum op_kind { OP_ATTACH, OP_DETACH, OP_FETCH, OP_ACK, OP_PUSH, OP_INTEREST, OP_QUERY };
 
 enum op_status {
     OP_OK,
@@ -96,6 +96,27 @@ struct op_interest {
     bool on;
 };
 
+/* What the server API asks the store for (net/api_query.c has the calls). */
+enum query_kind {
+    QUERY_NODES, /* no arguments */
+    QUERY_STATS, /* no arguments */
+};
+
+enum { QUERY_ARGS = 6 };
+
+/* A question that the store answers with one object, rendered: the HTTP body as it goes out. */
+struct op_query {
+    enum query_kind kind;
+    char *args[QUERY_ARGS]; /* as the call lists them; NULL: not given */
+    uint8_t *body;          /* of the request, where the call takes one */
+    size_t body_len;
+    bool msgpack; /* body and reply are msgpack, else JSON */
+    /* reply */
+    bool absent; /* with OP_REFUSED: what was asked for is not there */
+    uint8_t *reply;
+    size_t reply_len;
+};
+
 struct op {
     struct list link; /* the holder's own */
     enum op_kind kind;
@@ -112,6 +133,7 @@ struct op {
         struct op_ack ack;
         struct op_push push;
         struct op_interest interest;
+        struct op_query query;
     };
 };
 

@@ -236,9 +236,9 @@ static bool keep_request(struct conn *c, const struct route *route, struct span 
 static size_t begin_request(struct conn *c, const struct http_head *head, struct span head_bytes, struct span rest)
 {
     const struct config *cfg = c->shard->cfg;
-    struct http_request req = {.head = *head, .body = {NULL, 0}};
     char allow[64];
     const struct route *route = route_find(c->shard->env, c->public, head, allow, sizeof(allow));
+    struct http_request req = {.route = route, .head = *head};
     size_t limit = route && route->limit ? route->limit(cfg) : 0;
     bool body = head->chunked || (head->has_length && head->length > 0);
     size_t used = 0;
@@ -314,7 +314,7 @@ static void body_complete(struct conn *c)
 {
     struct http *h = c->ext;
     struct http_pending *p = h->pending;
-    struct http_request req = {.head = p->head, .body = buf_span(&p->body)};
+    struct http_request req = {.route = p->route, .head = p->head, .body = buf_span(&p->body)};
 
     h->pending = NULL;
     h->phase = PHASE_HEAD;

@@ -10,6 +10,8 @@
 #include "proto/codec.h"
 #include "proto/http_head.h"
 
+struct route;
+
 extern const struct conn_proto http_proto;
 
 /* Begins to speak HTTP on a new connection (sets proto, ext, deadlines). False: no memory, closed. */
@@ -17,6 +19,7 @@ bool http_start(struct conn *c);
 
 /* One request being handled; valid inside the route's handler only, but for what the handler copies. */
 struct http_request {
+    const struct route *route;
     struct http_head head;
     struct span body;
 };

@@ -1,6 +1,6 @@
 /*
  * route.c - the table of paths. Paths are compared as sent: none of them needs percent escapes, so an escaped one is
- * another path, and that is not there.
+ * another path, and that is not there. What stands for a "*" may be escaped: its handler decodes it.
  */
 #include "net/route.h"
 
@@ -9,6 +9,7 @@
 #include "core/config.h"
 #include "net/admit.h"
 #include "net/api_push.h"
+#include "net/api_query.h"
 #include "net/handlers.h"
 #include "net/http.h"
 #include "net/net_env.h"
@@ -37,24 +38,37 @@ static size_t limit_echo(const struct config *cfg)
 }
 
 #define ROUTE_CLIENT (ROUTE_ORIGIN | ROUTE_CORS)
+#define ROUTE_API    (ROUTE_INTERNAL | ROUTE_API_KEY | ROUTE_ORIGIN)
+
+/* A call of the server API that is one question to the store: its kind, and the names of query parameters, which are
+ * the arguments after those that stand for a "*" of the path. */
+#define CALL(path, method, limit, ...)                                                                                 \
+    {                                                                                                                  \
+        path, method, ROUTE_API, limit, api_query, &(const struct api_call)                                            \
+        {                                                                                                              \
+            __VA_ARGS__                                                                                                \
+        }                                                                                                              \
+    }
 
 static const struct route routes[] = {
-    {"/ws", HTTP_GET, 0, NULL, serve_ws},
-    {"/echo", HTTP_GET, ROUTE_ECHO, NULL, serve_ws_echo},
-    {"/echo", HTTP_POST, ROUTE_ECHO | ROUTE_ORIGIN, limit_echo, ops_echo},
-    {"/events", HTTP_GET, ROUTE_CLIENT | ROUTE_NO_HEAD, NULL, sse_handle},
-    {"/events", HTTP_OPTIONS, ROUTE_CLIENT, NULL, admit_preflight},
-    {"/healthz", HTTP_GET, 0, NULL, ops_healthz},
-    {"/readyz", HTTP_GET, 0, NULL, ops_readyz},
-    {"/metrics", HTTP_GET, ROUTE_INTERNAL, NULL, ops_metrics},
-    {"/api/push", HTTP_POST, ROUTE_INTERNAL | ROUTE_API_KEY | ROUTE_ORIGIN, limit_api, api_push},
-    {"/console", HTTP_GET, ROUTE_INTERNAL, NULL, asset_console_redirect},
-    {"/", HTTP_GET, ROUTE_INTERNAL | ROUTE_DEV, NULL, asset_root_redirect},
+    {"/ws", HTTP_GET, 0, NULL, serve_ws, NULL},
+    {"/echo", HTTP_GET, ROUTE_ECHO, NULL, serve_ws_echo, NULL},
+    {"/echo", HTTP_POST, ROUTE_ECHO | ROUTE_ORIGIN, limit_echo, ops_echo, NULL},
+    {"/events", HTTP_GET, ROUTE_CLIENT | ROUTE_NO_HEAD, NULL, sse_handle, NULL},
+    {"/events", HTTP_OPTIONS, ROUTE_CLIENT, NULL, admit_preflight, NULL},
+    {"/healthz", HTTP_GET, 0, NULL, ops_healthz, NULL},
+    {"/readyz", HTTP_GET, 0, NULL, ops_readyz, NULL},
+    {"/metrics", HTTP_GET, ROUTE_INTERNAL, NULL, ops_metrics, NULL},
+    {"/api/push", HTTP_POST, ROUTE_API, limit_api, api_push, NULL},
+    CALL("/api/nodes", HTTP_GET, NULL, .kind = QUERY_NODES),
+    CALL("/api/stats", HTTP_GET, NULL, .kind = QUERY_STATS),
+    {"/console", HTTP_GET, ROUTE_INTERNAL, NULL, asset_console_redirect, NULL},
+    {"/", HTTP_GET, ROUTE_INTERNAL | ROUTE_DEV, NULL, asset_root_redirect, NULL},
 };
 
 /* Files of the binary have no line of their own: one for those of the console, one for the others. */
-static const struct route console_asset = {"/console/", HTTP_GET, ROUTE_INTERNAL, NULL, asset_serve};
-static const struct route public_asset = {"/", HTTP_GET, 0, NULL, asset_serve};
+static const struct route console_asset = {"/console/", HTTP_GET, ROUTE_INTERNAL, NULL, asset_serve, NULL};
+static const struct route public_asset = {"/", HTTP_GET, 0, NULL, asset_serve, NULL};
 
 static bool enabled(const struct route *r, const struct config *cfg, bool public)
 {
@@ -76,29 +90,68 @@ static bool in_console(struct span path)
     return path.n >= dir.n && memcmp(path.p, dir.p, dir.n) == 0;
 }
 
+static struct span next_segment(struct span *path)
+{
+    size_t n = 1; /* the slash */
+
+    while (n < path->n && path->p[n] != '/')
+        n++;
+    struct span segment = span_of(path->p, n);
+    *path = span_of(path->p + n, path->n - n);
+    return segment;
+}
+
+bool route_matches(const char *pattern, struct span path)
+{
+    struct span want = span_str(pattern);
+
+    while (want.n && path.n) {
+        struct span w = next_segment(&want), p = next_segment(&path);
+        bool any = span_eq(w, SPAN_LIT("/*"));
+        if (any ? p.n < 2 : !span_eq(w, p))
+            return false;
+    }
+    return want.n == 0 && path.n == 0;
+}
+
+/* "GET, HEAD, OPTIONS" of a set of methods, a bit each. */
+static void list_methods(unsigned methods, char *out, size_t len)
+{
+    static const char *const names[] = {
+        [HTTP_GET] = "GET", [HTTP_HEAD] = "HEAD", [HTTP_POST] = "POST", [HTTP_PUT] = "PUT", [HTTP_DELETE] = "DELETE"};
+    size_t at = 0;
+
+    for (unsigned m = HTTP_GET; m <= HTTP_DELETE && at < len; m++) {
+        if (methods & 1u << m)
+            at += (size_t)snprintf(out + at, len - at, "%s, ", names[m]);
+    }
+    if (at && at < len)
+        snprintf(out + at, len - at, "OPTIONS");
+}
+
 const struct route *route_find(const struct net_env *env, bool public, const struct http_head *h, char *allow,
                                size_t allowlen)
 {
-    bool get = false, head = false, post = false;
+    unsigned methods = 0;
     const struct route *asset = in_console(h->path) ? &console_asset : &public_asset;
 
     allow[0] = '\0';
     for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
         const struct route *r = &routes[i];
-        if (!enabled(r, env->cfg, public) || !span_eq(h->path, span_str(r->path)))
+        if (!enabled(r, env->cfg, public) || !route_matches(r->path, h->path))
             continue;
         if (has_method(r, h->method))
             return r;
-        get |= r->method == HTTP_GET;
-        head |= has_method(r, HTTP_HEAD);
-        post |= r->method == HTTP_POST;
+        if (r->method != HTTP_OPTIONS)
+            methods |= 1u << r->method;
+        if (has_method(r, HTTP_HEAD))
+            methods |= 1u << HTTP_HEAD;
     }
-    if (!get && enabled(asset, env->cfg, public) && asset_find(env, h->path)) {
+    if (!(methods & 1u << HTTP_GET) && enabled(asset, env->cfg, public) && asset_find(env, h->path)) {
         if (has_method(asset, h->method))
             return asset;
-        get = head = true;
+        methods |= 1u << HTTP_GET | 1u << HTTP_HEAD;
     }
-    if (get || post)
-        snprintf(allow, allowlen, "%s%s%sOPTIONS", get ? "GET, " : "", head ? "HEAD, " : "", post ? "POST, " : "");
+    list_methods(methods, allow, allowlen);
     return NULL;
 }

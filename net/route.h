@@ -22,19 +22,24 @@ enum route_flag {
     ROUTE_NO_HEAD = 64, /* a GET that is not to be asked for its head alone */
 };
 
+struct api_call;
+
 struct route {
-    const char *path;
+    const char *path; /* a segment "*" stands for any one that is not empty */
     unsigned method; /* enum http_method; GET serves HEAD too */
     unsigned flags;
     /* The longest body it takes, in bytes; NULL: none. */
     size_t (*limit)(const struct config *cfg);
     /* Answers, waits (http_wait) or takes the connection over. */
     void (*handle)(struct conn *c, const struct http_request *r);
+    const struct api_call *call; /* where handle is api_query: what is asked */
 };
 
 /* The route of a request, or NULL; *allow is then a list of the methods this path has ("GET, HEAD, OPTIONS"), empty for
  * a path that is not there. `allow` holds at least 64 bytes. */
 const struct route *route_find(const struct net_env *env, bool public, const struct http_head *h, char *allow,
                                size_t allowlen) MUST_CHECK;
+/* Does a path, as sent, fit a route's pattern? */
+bool route_matches(const char *pattern, struct span path);
 
 #endif

@@ -446,6 +446,7 @@ void session_op_done(struct session *s, struct op *op)
     case OP_DETACH:
     case OP_ACK:
     case OP_INTEREST:
+    case OP_QUERY:
         op_free(op);
         break;
     }

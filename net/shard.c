@@ -92,6 +92,7 @@ static void op_back(struct shard *s, struct op *op)
     case OP_DETACH:
     case OP_FETCH:
     case OP_PUSH:
+    case OP_QUERY:
         break;
     }
     struct conn *c = op->conn ? idmap_get(&s->conns, op->conn) : NULL;

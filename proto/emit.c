@@ -2,7 +2,8 @@
  * emit.c - objects for both codecs from one description.
  *
  * Idea: the first append that does not fit turns the emit off, so callers write straight down without a test a line and
- * ask once at the end. A msgpack map's head is one byte, counted up as members come.
+ * ask once at the end. A msgpack map's head is one byte, counted up as members come; a list's is the widest, filled in
+ * when it is closed, since nobody knows before how long it will be.
  *
  * Any thread; pure. Invariant: until emit_end says true, nothing before `start` has changed and all behind it may go.
  * Lives on the caller's stack; owns nothing.
@@ -17,6 +18,7 @@
 static void open_map(struct emit *e)
 {
     assert(e->depth < EMIT_DEPTH);
+    e->list[e->depth] = false;
     e->head[e->depth++] = e->out->len;
     e->first = true;
     e->ok = e->ok && buf_append_byte(e->out, e->codec == CODEC_JSON ? '{' : 0x80);
@@ -45,10 +47,52 @@ void emit_open(struct emit *e, struct span key)
 
 void emit_close(struct emit *e)
 {
-    e->depth--;
+    bool list = e->list[--e->depth];
     e->first = false;
-    if (e->codec == CODEC_JSON)
-        e->ok = e->ok && buf_append_byte(e->out, '}');
+    if (!e->ok)
+        return;
+    if (e->codec == CODEC_JSON) {
+        e->ok = buf_append_byte(e->out, list ? ']' : '}');
+    } else if (list) {
+        uint8_t *head = e->out->data + e->head[e->depth];
+        for (unsigned i = 0; i < 4; i++)
+            head[1 + i] = (uint8_t)(e->items[e->depth] >> (24 - 8 * i));
+    }
+}
+
+void emit_list(struct emit *e, struct span key)
+{
+    static const uint8_t array32[5] = {0xDD};
+    emit_raw(e, key, SPAN_LIT(""));
+    assert(e->depth < EMIT_DEPTH);
+    e->list[e->depth] = true;
+    e->items[e->depth] = 0;
+    e->head[e->depth++] = e->out->len;
+    e->first = true;
+    if (e->ok)
+        e->ok = e->codec == CODEC_JSON ? buf_append_byte(e->out, '[') : buf_append(e->out, array32, sizeof(array32));
+}
+
+static void next_item(struct emit *e)
+{
+    assert(e->depth > 0 && e->list[e->depth - 1]);
+    if (e->codec == CODEC_JSON && !e->first)
+        e->ok = e->ok && buf_append_byte(e->out, ',');
+    e->items[e->depth - 1]++;
+    e->first = false;
+}
+
+void emit_item(struct emit *e)
+{
+    next_item(e);
+    open_map(e);
+}
+
+void emit_item_str(struct emit *e, struct span value)
+{
+    next_item(e);
+    if (e->ok)
+        e->ok = e->codec == CODEC_JSON ? json_write_string(e->out, value) : mp_write_str(e->out, value);
 }
 
 /* The JSON form of a key with what stands around it, in one piece. */

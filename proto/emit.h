@@ -1,6 +1,6 @@
 /*
  * emit.h - one object written member by member, in JSON or as a msgpack map, so that each message is described once.
- * Pure. At most 15 members a map and EMIT_DEPTH maps inside each other.
+ * Pure. At most 15 members a map and EMIT_DEPTH maps and lists inside each other.
  */
 #ifndef PROTO_EMIT_H
 #define PROTO_EMIT_H
@@ -8,15 +8,17 @@
 #include "core/buf.h"
 #include "proto/codec.h"
 
-enum { EMIT_DEPTH = 2 };
+enum { EMIT_DEPTH = 8 };
 
 struct emit {
     enum codec codec;
     struct buf *out;
-    size_t start;            /* out->len before the object */
-    size_t head[EMIT_DEPTH]; /* msgpack: where each open map's head byte is; counts its members */
+    size_t start;               /* out->len before the object */
+    size_t head[EMIT_DEPTH];    /* msgpack: where the head of each open map or list is; counts what is in it */
+    uint32_t items[EMIT_DEPTH]; /* of each open list */
+    bool list[EMIT_DEPTH];      /* a list, not a map */
     unsigned depth;
-    bool first; /* no member written yet in the innermost map */
+    bool first; /* nothing written yet in the innermost map or list */
     bool ok;    /* false: the buffer was full; what follows does nothing */
 };
 
@@ -37,5 +39,9 @@ void emit_data(struct emit *e, struct span key, enum data_format format, struct 
 /* A map inside, up to emit_close. */
 void emit_open(struct emit *e, struct span key);
 void emit_close(struct emit *e);
+/* A list inside, up to emit_close, of maps (emit_item, each up to its own emit_close) or strings. */
+void emit_list(struct emit *e, struct span key);
+void emit_item(struct emit *e);
+void emit_item_str(struct emit *e, struct span value);
 
 #endif

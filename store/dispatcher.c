@@ -215,6 +215,7 @@ static void on_done(void *arg, struct op *op)
     case OP_ACK:
     case OP_PUSH:
     case OP_INTEREST:
+    case OP_QUERY:
         outlane_reply(&d->lanes[op->shard], op);
         break;
     }
@@ -235,6 +236,27 @@ static void on_ready(void *arg, bool ready)
 {
     struct dispatcher *d = arg;
     atomic_store_explicit(d->env.ready, ready && !d->draining, memory_order_release);
+}
+
+static uint64_t sum(const struct dispatcher *d, enum metric id)
+{
+    uint64_t n = 0;
+    for (unsigned i = 0; i < d->env.nall; i++)
+        n += metric_get(d->env.all[i], id);
+    return n;
+}
+
+static void on_about(void *arg, struct store_about *out)
+{
+    const struct dispatcher *d = arg;
+    *out = (struct store_about){.address = d->env.address ? d->env.address : "-",
+                                .since_ms = d->env.started_ms,
+                                .clients = sum(d, M_CONNS_WS) + sum(d, M_CONNS_SSE) + sum(d, M_CONNS_POLL) +
+                                           sum(d, M_CONNS_TCP),
+                                .users = sum(d, M_USERS),
+                                .rooms = sum(d, M_ROOMS),
+                                .stored = sum(d, M_STORED),
+                                .delivered = sum(d, M_DELIVERED)};
 }
 
 /* ---- from the inbox ---- */
@@ -408,8 +430,13 @@ static bool open_events(struct dispatcher *d)
 
 static struct store *open_store(struct dispatcher *d, char *err, size_t errlen)
 {
-    const struct store_up up = {
-        .arg = d, .job = on_job, .done = on_done, .state = on_state, .ready = on_ready, .behind = on_behind};
+    const struct store_up up = {.arg = d,
+                                .job = on_job,
+                                .done = on_done,
+                                .state = on_state,
+                                .ready = on_ready,
+                                .behind = on_behind,
+                                .about = on_about};
     const struct dispatcher_env *e = &d->env;
     if (e->cfg->redis)
         return store_redis_new(e->cfg, d->base, e->metrics, e->node, &up, err, errlen);

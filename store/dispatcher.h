@@ -22,6 +22,10 @@ struct dispatcher_env {
     struct inbox *const *shards; /* [nshards] */
     struct inbox *main;          /* told MSG_STOPPED and MSG_STORE_STATE */
     struct metrics *metrics;
+    const char *address;        /* where the listeners are, for the other nodes; NULL: nowhere */
+    uint64_t started_ms;        /* unix ms */
+    struct metrics *const *all; /* [nall]: every thread's block, for what the node says of itself */
+    unsigned nall;
     const uint64_t *owner_key; /* siphash key for owner(user): siphash13(owner_key, user) % nshards */
     _Atomic bool *ready;       /* the dispatcher writes: /readyz */
 };

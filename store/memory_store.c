@@ -25,6 +25,7 @@
 #include "proto/envelope.h"
 #include "proto/names.h"
 #include "store/jobmaker.h"
+#include "store/members.h"
 #include "store/memory_ids.h"
 #include "store/memory_inbox.h"
 
@@ -49,6 +50,7 @@ struct memory_store {
     struct store_up up;
     const struct config *cfg;
     struct metrics *metrics;
+    const char *node;
     struct jobmaker jm;
     struct map users, rooms;
     struct used_ids ids;
@@ -491,6 +493,42 @@ static void unsubscribe(struct store *st, struct span room)
     metric_set(s->metrics, M_CHANNELS, s->rooms.count);
 }
 
+/* ---- questions ---- */
+
+/* A cluster of one. */
+static enum op_status ask_members(struct memory_store *s, struct op *op)
+{
+    struct members m;
+    struct store_about about = {.address = "-"};
+    struct buf info;
+    enum op_status status = OP_FULL;
+    members_init(&m);
+    buf_init(&info, 1024);
+    if (s->up.about)
+        s->up.about(s->up.arg, &about);
+    struct member *me = members_add(&m, span_str(s->node));
+    if (me && member_write_info(&about, &info)) {
+        me->since_ms = about.since_ms;
+        member_read_info(me, buf_span(&info));
+        status = members_answer(&m, s->node, op);
+    }
+    buf_fini(&info);
+    members_fini(&m);
+    return status;
+}
+
+static void query(struct memory_store *s, struct op *op)
+{
+    enum op_status status = OP_REFUSED;
+    switch (op->query.kind) {
+    case QUERY_NODES:
+    case QUERY_STATS:
+        status = ask_members(s, op);
+        break;
+    }
+    finish(s, op, status, "Memory is out.");
+}
+
 /* ---- ops ---- */
 
 static void submit(struct store *st, struct op *op)
@@ -527,6 +565,9 @@ static void submit(struct store *st, struct op *op)
         }
         unsubscribe(st, span_str(op->interest.room));
         finish(s, op, OP_OK, NULL);
+        break;
+    case OP_QUERY:
+        query(s, op);
         break;
     }
 }
@@ -587,7 +628,6 @@ static const struct store_ops memory_ops = {
 struct store *store_memory_new(const struct config *cfg, struct event_base *base, struct metrics *m, const char *node,
                                const struct store_up *up, char *err, size_t errlen)
 {
-    (void)node;
     struct memory_store *s = calloc(1, sizeof(*s));
     if (!s) {
         snprintf(err, errlen, "Memory is out.");
@@ -597,6 +637,7 @@ struct store *store_memory_new(const struct config *cfg, struct event_base *base
     s->up = *up;
     s->cfg = cfg;
     s->metrics = m;
+    s->node = node;
     s->ceiling = DEFAULT_CEILING;
     s->sweep_due_s = UINT64_MAX;
     map_init(&s->users);

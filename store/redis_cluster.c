@@ -250,6 +250,19 @@ static void fenced(struct redis_store *s)
     redis_tell(s);
 }
 
+static void read_members(struct redis_store *s, const struct redisReply *r)
+{
+    members_clear(&s->members);
+    for (size_t i = 0; i + 1 < r->elements; i += 2) {
+        const struct redisReply *name = r->element[i], *info = r->element[i + 1];
+        if (name->type != REDIS_REPLY_STRING || info->type != REDIS_REPLY_STRING)
+            continue;
+        struct member *m = members_add(&s->members, span_of(name->str, (size_t)name->len));
+        if (m)
+            member_read_info(m, span_of(info->str, (size_t)info->len));
+    }
+}
+
 /* {state, {live...}, {dead...}}: false when the connection is to be given up. */
 static bool read_beat(struct redis_store *s, const struct redisReply *r)
 {
@@ -262,6 +275,7 @@ static bool read_beat(struct redis_store *s, const struct redisReply *r)
         return true;
     }
     metric_set(s->metrics, M_NODES, r->element[1]->elements / 2);
+    read_members(s, r->element[1]);
     return true;
 }
 
@@ -274,6 +288,21 @@ static void on_beat(void *owner, void *arg, const struct redisReply *r)
         redis_conn_drop(s->cmd, "a heartbeat had a strange answer");
 }
 
+/* What the node says of itself to the others, as one argument. */
+static void arg_about(struct redis_store *s)
+{
+    struct store_about about = {.address = "-"};
+    struct buf info;
+    if (s->up.about)
+        s->up.about(s->up.arg, &about);
+    buf_init(&info, 1024);
+    if (member_write_info(&about, &info))
+        resp_arg(&s->args, buf_span(&info));
+    else
+        resp_str(&s->args, "v=" CRIER_VERSION);
+    buf_fini(&info);
+}
+
 static void send_beat(struct redis_store *s, redis_reply_cb *cb)
 {
     redis_fcall(s, "crier_beat", 3);
@@ -281,7 +310,7 @@ static void send_beat(struct redis_store *s, redis_reply_cb *cb)
     redis_cluster_key(s, &s->args, "nodes");
     redis_cluster_key(s, &s->args, "dead");
     resp_str(&s->args, s->node);
-    resp_str(&s->args, CRIER_VERSION);
+    arg_about(s);
     resp_u64(&s->args, REDIS_DEAD_MS);
     redis_channel(s, &s->args, "mark", span_of(NULL, 0));
     must_send(s, cb);
@@ -372,6 +401,26 @@ void redis_on_marker(struct redis_store *s, struct span text)
     s->marked = true;
     redis_held_flush(s);
     s->member = true;
+}
+
+/* ---- questions ---- */
+
+void redis_query(struct redis_store *s, struct op *op)
+{
+    enum op_status status = OP_AWAY;
+    if (!redis_store_usable(s)) {
+        char why[96];
+        snprintf(why, sizeof(why), "Redis is away: %.70s", s->why);
+        redis_finish(s, op, OP_AWAY, why);
+        return;
+    }
+    switch (op->query.kind) {
+    case QUERY_NODES:
+    case QUERY_STATS:
+        status = members_answer(&s->members, s->node, op);
+        break;
+    }
+    redis_finish(s, op, status, NULL);
 }
 
 /* ---- the goodbye ---- */

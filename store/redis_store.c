@@ -321,6 +321,9 @@ static void submit(struct store *st, struct op *op)
         unsubscribe(st, span_str(op->interest.room));
         redis_finish(s, op, OP_OK, NULL);
         break;
+    case OP_QUERY:
+        redis_query(s, op);
+        break;
     }
 }
 
@@ -368,6 +371,7 @@ static void free_store(struct store *st)
         if (events[i])
             event_free(events[i]);
     }
+    members_fini(&s->members);
     resp_fini(&s->args);
     resp_fini(&s->keys);
     resp_fini(&s->sends);
@@ -382,6 +386,7 @@ static void init(struct redis_store *s)
     list_init(&s->finished);
     list_init(&s->interests);
     list_init(&s->held);
+    members_init(&s->members);
     map_init(&s->users);
     map_init(&s->kept);
     for (unsigned i = 0; i < REDIS_PARTS; i++)

@@ -8,6 +8,7 @@
 #include "core/log.h"
 #include "core/map.h"
 #include "store/jobmaker.h"
+#include "store/members.h"
 #include "store/redis_conn.h"
 #include "store/redis_sub.h"
 #include "store/redis_url.h"
@@ -56,6 +57,7 @@ struct redis_store {
     char why[120]; /* why it is away */
     uint64_t probe_back_ms, sub_since_ms;
     struct event *tick;
+    struct members members;
     /* answers to be given in the next turn */
     struct list finished;
     struct event *finish;
@@ -126,6 +128,7 @@ void redis_tick(struct redis_store *s);
 void redis_on_marker(struct redis_store *s, struct span text);
 void redis_on_probe(struct redis_store *s, struct span text);
 void redis_goodbye(struct redis_store *s);
+void redis_query(struct redis_store *s, struct op *op);
 void redis_name_node(struct redis_store *s, bool renew);
 bool redis_subscribe_base(struct redis_store *s) MUST_CHECK;
 bool redis_base_confirmed(struct redis_store *s);

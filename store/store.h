@@ -12,6 +12,14 @@ struct event_base;
 struct metrics;
 struct store;
 
+/* What a node says of itself to the others. */
+struct store_about {
+    const char *address; /* where its listeners are; borrowed */
+    uint64_t since_ms;   /* unix ms: when it started */
+    uint64_t clients, users, rooms;
+    uint64_t stored, delivered; /* since it started */
+};
+
 /* What a store tells the dispatcher. All on the dispatcher thread, never from inside the call that caused it. */
 struct store_up {
     void *arg;
@@ -25,6 +33,8 @@ struct store_up {
     void (*ready)(void *arg, bool ready);
     /* The user has stored entries up to seq that may not have come through `job`: fetch them. `user` is borrowed. */
     void (*behind)(void *arg, struct span user, uint64_t seq);
+    /* Asks for what the node says of itself (called inside any call). */
+    void (*about)(void *arg, struct store_about *out);
 };
 
 struct store_ops {

@@ -51,7 +51,8 @@ struct broker {
     unsigned nlisteners;
     struct listen_socket socks[MAX_SHARDS][MAX_LISTENERS];
     char bound[MAX_LISTENERS][BOUND_BYTES];
-    bool sockets_given[MAX_SHARDS]; /* they are the shard's now */
+    char address[MAX_LISTENERS * (BOUND_BYTES + 1)]; /* all of them, for the other nodes */
+    bool sockets_given[MAX_SHARDS];                  /* they are the shard's now */
 
     struct net_env net_env;
     struct dispatcher_env dispatcher_env;
@@ -163,8 +164,18 @@ static bool bind_listeners(struct broker *b, char *err, size_t errlen)
 
 /* ---- threads ---- */
 
+/* "ADDR:PORT,ADDR:PORT": one word. */
+static void write_address(struct broker *b)
+{
+    size_t at = 0;
+
+    for (unsigned k = 0; k < b->nlisteners; k++)
+        at += (size_t)snprintf(b->address + at, sizeof(b->address) - at, "%s%s", k ? "," : "", b->bound[k]);
+}
+
 static void fill_envs(struct broker *b)
 {
+    write_address(b);
     b->net_env = (struct net_env){
         .cfg = b->cfg,
         .node = b->node,
@@ -191,6 +202,10 @@ static void fill_envs(struct broker *b)
         .shards = b->in_shards,
         .main = b->in_main,
         .metrics = b->metrics[b->nshards],
+        .address = b->address,
+        .started_ms = b->net_env.started_us / 1000,
+        .all = b->metrics,
+        .nall = b->nshards + 1,
         .owner_key = b->owner_key,
         .ready = &b->ready,
     };

@@ -73,6 +73,12 @@ static struct op *full_op(enum op_kind kind, struct job *shared)
     case OP_INTEREST:
         op->interest.room = text("lobby");
         break;
+    case OP_QUERY:
+        op->query.args[0] = text("m1");
+        op->query.args[QUERY_ARGS - 1] = text("10");
+        op->query.body = (uint8_t *)text("{}");
+        op->query.reply = (uint8_t *)text("{}");
+        break;
     }
     return op;
 }
@@ -81,7 +87,7 @@ static void every_kind_of_op(void **state)
 {
     struct job *shared = some_job();
     (void)state;
-    for (int kind = OP_ATTACH; kind <= OP_INTEREST; kind++) {
+    for (int kind = OP_ATTACH; kind <= OP_QUERY; kind++) {
         op_free(op_new((enum op_kind)kind)); /* empty */
         op_free(full_op((enum op_kind)kind, shared));
     }

@@ -72,6 +72,16 @@ static inline void bench_behind(void *arg, struct span user, uint64_t seq)
     b->nbehind++;
 }
 
+static inline void bench_about(void *arg, struct store_about *out)
+{
+    const struct bench *b = arg;
+    *out = (struct store_about){.address = "127.0.0.1:1",
+                                .since_ms = 1000,
+                                .clients = 3,
+                                .users = 2,
+                                .stored = metric_get(&b->metrics, M_STORED)};
+}
+
 static inline void bench_tick(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd, (void)what, (void)arg;
@@ -103,7 +113,8 @@ static inline void bench_open(struct bench *b)
                           .done = bench_done,
                           .state = bench_state,
                           .ready = bench_ready,
-                          .behind = bench_behind};
+                          .behind = bench_behind,
+                          .about = bench_about};
     char err[160] = "";
     b->state = b->ready = false;
     b->store = b->cfg.redis ? store_redis_new(&b->cfg, b->base, &b->metrics, b->node, &up, err, sizeof(err))
