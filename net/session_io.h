@@ -7,9 +7,11 @@
 #include "core/job.h"
 #include "core/metrics.h"
 #include "net/close_reason.h"
+#include "net/outq.h"
 #include "proto/codec.h"
 
 struct blob;
+struct frame_cache;
 struct session;
 
 /* What a transport does for its session. */
