@@ -37,6 +37,9 @@ void msg_drop(void *arg, struct item it)
     case MSG_OP:
         op_free(it.ptr);
         break;
+    case MSG_CALL:
+        call_free(it.ptr);
+        break;
     case MSG_MOVE:
         log_line(LOG_ERROR, "msg", "a moving connection was left in an inbox: its socket stays open");
         break;

@@ -5,6 +5,7 @@
 #define CORE_MSG_H
 
 #include "core/base.h"
+#include "core/call.h"
 #include "core/op.h"
 
 struct item;
@@ -14,6 +15,7 @@ enum msg_kind {
     MSG_BEHIND,      /* dispatcher -> shard; ptr: struct behind; a stored job found the lane full: fetch */
     MSG_STORE_STATE, /* dispatcher -> shard; arg: 1 the store answers, 0 it is away */
     MSG_OP,          /* shard -> dispatcher -> shard; ptr: struct op */
+    MSG_CALL,        /* shard -> shard -> shard; ptr: struct call */
     MSG_MOVE,        /* shard -> shard; ptr: struct conn (net/), detached from its old event base */
     MSG_STOP,        /* main -> all; arg: enum stop_phase */
     MSG_STOPPED,     /* shard -> dispatcher -> main */

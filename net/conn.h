@@ -16,6 +16,7 @@
 #include "net/outq.h"
 
 struct buf;
+struct call;
 struct conn;
 struct op;
 struct session;
@@ -38,6 +39,8 @@ struct conn_proto {
     size_t (*input)(struct conn *c, uint8_t *p, size_t n);
     /* An op submitted with op->conn == c->id is back. Takes the op. */
     void (*op_done)(struct conn *c, struct op *op);
+    /* A call made for this connection is back. Takes the call. NULL: it makes none. */
+    void (*call_done)(struct conn *c, struct call *call);
     /* The connection's timer fired (conn_timer). */
     void (*timer)(struct conn *c);
     /* The connection is being closed: let go of what c->ext points to. Called once; the block c->ext itself is freed

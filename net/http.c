@@ -18,6 +18,7 @@
 #include <strings.h>
 
 #include "core/buf.h"
+#include "core/call.h"
 #include "core/clock.h"
 #include "core/config.h"
 #include "core/msg.h"
@@ -118,6 +119,17 @@ void http_wait(struct conn *c, void (*done)(struct conn *c, void *arg, struct op
     h->done = done;
     h->arg = arg;
     conn_pause(c);
+}
+
+void http_wait_call(struct conn *c, const struct http_waiter *w, void *arg, uint32_t late_ms)
+{
+    struct http *h = c->ext;
+
+    h->phase = PHASE_WAIT;
+    h->waiter = w;
+    h->arg = arg;
+    if (w->late)
+        conn_timer(c, late_ms);
 }
 
 void http_release(struct conn *c, unsigned status)
@@ -376,6 +388,10 @@ static size_t http_input(struct conn *c, uint8_t *p, size_t n)
         struct span in = span_of(p + used, n - used);
         size_t k;
 
+        if (h->phase == PHASE_WAIT) { /* for a call: the next request is kept, and no more of it is read */
+            conn_pause(c);
+            break;
+        }
         if (h->phase == PHASE_HEAD)
             k = read_head(c, in);
         else
@@ -402,6 +418,21 @@ static void http_op_done(struct conn *c, struct op *op)
     h->done = NULL;
     h->arg = NULL;
     done(c, arg, op);
+}
+
+static void http_call_done(struct conn *c, struct call *call)
+{
+    struct http *h = c->ext;
+    const struct http_waiter *w = h->waiter;
+    void *arg = h->arg;
+
+    if (!w) {
+        call_free(call);
+        return;
+    }
+    h->waiter = NULL;
+    h->arg = NULL;
+    w->done(c, arg, call);
 }
 
 static void head_too_late(struct conn *c, struct http *h)
@@ -438,13 +469,21 @@ static void http_timer(struct conn *c)
         conn_timer(c, c->shard->cfg->handshake_ms);
         break;
     case PHASE_WAIT: /* the store answers every op in bounded time */
+        if (h->waiter && h->waiter->late)
+            h->waiter->late(c, h->arg);
         break;
     }
 }
 
 static void http_gone(struct conn *c)
 {
-    http_free(c->ext);
+    struct http *h = c->ext;
+
+    if (h && h->waiter) {
+        h->waiter->left(c, h->arg);
+        h->arg = NULL;
+    }
+    http_free(h);
     c->ext = NULL;
 }
 
@@ -472,6 +511,7 @@ const struct conn_proto http_proto = {
     .name = "http",
     .input = http_input,
     .op_done = http_op_done,
+    .call_done = http_call_done,
     .timer = http_timer,
     .gone = http_gone,
     .drain = http_drain,

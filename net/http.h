@@ -10,6 +10,7 @@
 #include "proto/codec.h"
 #include "proto/http_head.h"
 
+struct call;
 struct route;
 
 extern const struct conn_proto http_proto;
@@ -37,6 +38,15 @@ void http_fail_with(struct conn *c, unsigned status, const char *code, const cha
 /* The request will be answered when an op submitted for this connection is back: input waits until then. `done` is
  * given `arg` and takes the op. arg came from malloc: freed by done, or with free() when the connection goes first. */
 void http_wait(struct conn *c, void (*done)(struct conn *c, void *arg, struct op *op), void *arg);
+/* A request that waits for a call to another shard (core/call.h). */
+struct http_waiter {
+    void (*done)(struct conn *c, void *arg, struct call *call); /* takes both */
+    void (*late)(struct conn *c, void *arg); /* late_ms are over; NULL: it waits as long as it takes */
+    void (*left)(struct conn *c, void *arg); /* the client has gone before: takes arg */
+};
+/* As http_wait. Input is read on meanwhile, so that a client that goes away is noticed; what it says is kept. The
+ * caller sends the call itself. */
+void http_wait_call(struct conn *c, const struct http_waiter *w, void *arg, uint32_t late_ms);
 /* What the body of a request is in, and so its answer: msgpack by Content-Type, else JSON. */
 enum codec http_format(const struct http_head *h);
 /* The handler has taken the connection over (WebSocket): http lets go of its state, proto is the handler's to set.

@@ -28,6 +28,7 @@ void http_forget_request(struct http *h)
     h->request_id = h->what = h->cors = NULL;
     h->arg = NULL;
     h->done = NULL;
+    h->waiter = NULL;
     h->answering = h->head_only = h->old = false;
     h->format = CODEC_JSON;
     h->why = CLOSE_HTTP_DONE;
@@ -49,6 +50,7 @@ static const char *status_text(unsigned status)
                  {404, "Not Found"},
                  {405, "Method Not Allowed"},
                  {408, "Request Timeout"},
+                 {409, "Conflict"},
                  {413, "Content Too Large"},
                  {414, "URI Too Long"},
                  {415, "Unsupported Media Type"},

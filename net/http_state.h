@@ -27,6 +27,7 @@ struct http {
     size_t scanned;        /* by http_head_parse */
     struct http_pending *pending;
     void (*done)(struct conn *c, void *arg, struct op *op);
+    const struct http_waiter *waiter; /* of a call; NULL: none */
     void *arg;
     uint64_t began_us;
     char *request_id; /* to be repeated; NULL: none */

@@ -17,6 +17,7 @@
 #include "core/config.h"
 #include "core/list.h"
 #include "core/msg.h"
+#include "net/call.h"
 #include "net/session.h"
 #include "net/shard.h"
 
@@ -29,10 +30,11 @@ struct member {
     uint32_t slot; /* in session->rooms */
 };
 
-/* Somebody who waits for `ok`. */
+/* Somebody who waits for `ok`: on the connection, or by a call that was posted for it. */
 struct waiter {
     struct waiter *next;
     uint64_t conn;
+    struct call *call;
     size_t len;
     uint8_t ref[];
 };
@@ -94,12 +96,19 @@ static void drop_batch(struct room *r)
     list_unlink(&r->busy);
 }
 
+static void waiter_free(struct shard *s, struct waiter *w)
+{
+    if (w->call)
+        call_fail(s, w->call, span_of(w->ref, w->len), "no_session", "the device's connection has ended", 0);
+    free(w);
+}
+
 static void room_free(struct shard *s, struct room *r)
 {
     while (r->waiters) {
         struct waiter *w = r->waiters;
         r->waiters = w->next;
-        free(w);
+        waiter_free(s, w);
     }
     drop_batch(r);
     (void)map_remove(&s->rooms, name_of(r));
@@ -186,17 +195,18 @@ static void answer_joined(struct session *ses, const struct room *r, struct span
     struct ok_subscribe ok = {.room = name_of(r)};
     struct buf b;
     buf_init(&b, 4096);
-    if (encode_ok_subscribe(ses->io->codec, ref, &ok, &b))
-        (void)ses->io->control(ses, buf_span(&b));
+    if (encode_ok_subscribe(session_codec(ses), ref, &ok, &b))
+        session_answer(ses, 200, buf_span(&b));
     buf_fini(&b);
 }
 
-static bool await_confirmation(struct room *r, const struct session *ses, struct span ref)
+static bool await_confirmation(struct room *r, struct session *ses, struct span ref)
 {
     struct waiter *w = malloc(sizeof *w + ref.n);
     if (!w)
         return false;
-    *w = (struct waiter){.conn = ses->conn->id, .len = ref.n};
+    *w = (struct waiter){.conn = ses->conn->id, .call = ses->call, .len = ref.n};
+    ses->call = NULL;
     if (ref.n)
         memcpy(w->ref, ref.p, ref.n);
     struct waiter **end = &r->waiters;
@@ -222,7 +232,7 @@ enum room_join room_join(struct shard *s, struct session *ses, struct span name,
         answer_joined(ses, r, ref);
         return already ? ROOM_ALREADY : ROOM_JOINED;
     }
-    if (!await_confirmation(r, ses, ref) || (!r->asked && !(r->asked = submit_interest(s, r, true)))) {
+    if ((!r->asked && !(r->asked = submit_interest(s, r, true))) || !await_confirmation(r, ses, ref)) {
         (void)room_leave(s, ses, name);
         return ROOM_NO_MEMORY;
     }
@@ -275,13 +285,17 @@ void room_interest_back(struct shard *s, struct op *op)
         struct waiter *next = w->next;
         struct session *ses = waiting_session(s, w);
         struct span ref = span_of(w->ref, w->len);
+        if (ses) {
+            ses->call = w->call;
+            w->call = NULL;
+        }
         if (ses && ok) {
             answer_joined(ses, r, ref);
         } else if (ses) {
             (void)room_leave(s, ses, name); /* may free the room */
             (void)session_answer_error(ses, ref, "unavailable", "the store does not answer; subscribe again later", 1);
         }
-        free(w);
+        waiter_free(s, w);
         w = next;
     }
     op_free(op);

@@ -13,6 +13,8 @@
 #include "net/handlers.h"
 #include "net/http.h"
 #include "net/net_env.h"
+#include "net/poll.h"
+#include "net/send_http.h"
 #include "net/sse.h"
 #include "net/websocket.h"
 #include "proto/http_head.h"
@@ -32,7 +34,7 @@ static size_t limit_api(const struct config *cfg)
     return API_MAX_BODY + (size_t)cfg->max_payload;
 }
 
-static size_t limit_echo(const struct config *cfg)
+static size_t limit_message(const struct config *cfg)
 {
     return cfg->max_message;
 }
@@ -53,9 +55,13 @@ static size_t limit_echo(const struct config *cfg)
 static const struct route routes[] = {
     {"/ws", HTTP_GET, 0, NULL, serve_ws, NULL},
     {"/echo", HTTP_GET, ROUTE_ECHO, NULL, serve_ws_echo, NULL},
-    {"/echo", HTTP_POST, ROUTE_ECHO | ROUTE_ORIGIN, limit_echo, ops_echo, NULL},
+    {"/echo", HTTP_POST, ROUTE_ECHO | ROUTE_ORIGIN, limit_message, ops_echo, NULL},
     {"/events", HTTP_GET, ROUTE_CLIENT | ROUTE_NO_HEAD, NULL, sse_handle, NULL},
     {"/events", HTTP_OPTIONS, ROUTE_CLIENT, NULL, admit_preflight, NULL},
+    {"/poll", HTTP_GET, ROUTE_CLIENT | ROUTE_NO_HEAD, NULL, poll_handle, NULL},
+    {"/poll", HTTP_OPTIONS, ROUTE_CLIENT, NULL, admit_preflight, NULL},
+    {"/send", HTTP_POST, ROUTE_CLIENT, limit_message, send_handle, NULL},
+    {"/send", HTTP_OPTIONS, ROUTE_CLIENT, NULL, admit_preflight, NULL},
     {"/healthz", HTTP_GET, 0, NULL, ops_healthz, NULL},
     {"/readyz", HTTP_GET, 0, NULL, ops_readyz, NULL},
     {"/metrics", HTTP_GET, ROUTE_INTERNAL, NULL, ops_metrics, NULL},

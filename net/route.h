@@ -26,7 +26,7 @@ struct api_call;
 
 struct route {
     const char *path; /* a segment "*" stands for any one that is not empty */
-    unsigned method; /* enum http_method; GET serves HEAD too */
+    unsigned method;  /* enum http_method; GET serves HEAD too */
     unsigned flags;
     /* The longest body it takes, in bytes; NULL: none. */
     size_t (*limit)(const struct config *cfg);

@@ -15,13 +15,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "core/blob.h"
 #include "core/buf.h"
 #include "core/clock.h"
 #include "core/config.h"
 #include "core/hash.h"
 #include "core/msg.h"
 #include "net/auth.h"
+#include "net/call.h"
 #include "net/room.h"
 #include "net/shard.h"
 #include "net/user.h"
@@ -37,53 +37,9 @@ static struct metrics *metrics_of(const struct session *s)
     return s->conn->shard->m;
 }
 
-/* ---- frames: one encoding a node and wire form, one handle a shard and job ---- */
-
-void frame_cache_init(struct frame_cache *fc, struct job *j)
-{
-    *fc = (struct frame_cache){.job = j};
-}
-
-void frame_cache_fini(struct frame_cache *fc)
-{
-    for (unsigned i = 0; i < WIRE_KINDS; i++)
-        frame_unref(fc->frame[i]);
-}
-
-static struct blob *encode(struct session *s, struct job *j)
-{
-    struct buf b;
-    struct blob *wrapped = NULL;
-    buf_init(&b, (size_t)s->conn->shard->cfg->max_payload * 6 + OBJECT_MAX);
-    if (encode_message(s->io->codec, &j->head, &b))
-        wrapped = s->io->wrap(&j->head, buf_span(&b));
-    buf_fini(&b);
-    if (!wrapped)
-        return NULL;
-    metric_add(metrics_of(s), M_ENCODED, 1);
-    return job_set_wire(j, s->io->wire, wrapped);
-}
-
 static struct frame *plain_frame(struct session *s, struct frame_cache *fc)
 {
-    enum wire w = s->io->wire;
-    if (fc->frame[w])
-        return fc->frame[w];
-    struct job *j = fc->job;
-    struct blob *b = job_wire(j, w);
-    if (!b)
-        b = encode(s, j);
-    if (!b)
-        return NULL;
-    struct frame *f = frame_new(blob_ref(b));
-    if (!f) {
-        blob_unref(b);
-        return NULL;
-    }
-    f->collapse = j->collapse_key;
-    f->born_us = j->born_us;
-    fc->frame[w] = f;
-    return f;
+    return frame_cache_get(fc, s->conn->shard, s->io->codec, s->io->wire, s->io->wrap);
 }
 
 struct frame *session_frame(struct session *s, struct frame_cache *fc)
@@ -103,12 +59,31 @@ static void send_object(struct session *s, struct buf *b, bool encoded)
     buf_fini(b);
 }
 
+enum codec session_codec(const struct session *s)
+{
+    return s->call ? (enum codec)s->call->codec : s->io->codec;
+}
+
+void session_answer(struct session *s, unsigned status, struct span object)
+{
+    struct call *call = s->call;
+    s->call = NULL;
+    if (call)
+        call_answer(s->conn->shard, call, status, object);
+    else if (s->state != SESSION_OVER)
+        (void)s->io->control(s, object);
+}
+
 bool session_answer_error(struct session *s, struct span ref, const char *code, const char *message,
                           unsigned retry_after)
 {
     struct buf b;
     buf_init(&b, OBJECT_MAX);
-    send_object(s, &b, encode_error(s->io->codec, ref, code, message, retry_after, &b));
+    if (s->call)
+        s->call->retry_after_s = retry_after;
+    if (encode_error(session_codec(s), ref, code, message, retry_after, &b))
+        session_answer(s, call_status(code), buf_span(&b));
+    buf_fini(&b);
     return s->state != SESSION_OVER;
 }
 

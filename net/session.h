@@ -10,17 +10,18 @@
 #ifndef NET_SESSION_H
 #define NET_SESSION_H
 
-#include "core/job.h"
 #include "core/list.h"
 #include "core/metrics.h"
 #include "net/conn.h"
+#include "net/frame_cache.h"
 #include "net/session_io.h"
-#include "proto/codec.h"
 
+struct call;
 struct command;
 struct frame_cache;
 struct identity;
 struct op;
+struct pending_ref;
 struct room;
 struct session;
 struct shard;
@@ -29,14 +30,6 @@ struct user;
 enum ack_mode { ACK_AUTO, ACK_EXPLICIT, ACK_SENT };
 
 enum session_state { SESSION_NEW, SESSION_ATTACHING, SESSION_LIVE, SESSION_OVER };
-
-/* A send of this client that the dispatcher has: its ref and the message's id are needed for the answer. */
-struct pending_ref {
-    struct pending_ref *next;
-    uint64_t serial;
-    size_t ref_len, id_len;
-    uint8_t bytes[]; /* ref, then id */
-};
 
 struct membership {
     struct room *room;
@@ -69,6 +62,7 @@ struct session {
     uint16_t npending;
     struct pending_ref *pending;
     struct mutes *mutes; /* ids of own messages that must not come back */
+    struct call *call;   /* the command in hand was posted: its answer goes there */
     uint64_t next_serial;
 };
 
@@ -79,6 +73,8 @@ void session_end(struct session *s);
 
 /* One message object from the client. */
 void session_input(struct session *s, struct span object);
+/* A command that was posted for this session; its answer goes into the call. Takes it. */
+void session_call(struct session *s, struct call *call);
 /* Joins a room, if the identity allows it; answers with `ref`. */
 void session_subscribe(struct session *s, struct span room, struct span ref);
 /* An op of this session is back. Takes it. */
@@ -92,20 +88,16 @@ uint32_t session_token_check(struct session *s);
 /* The broker stops. */
 void session_goodbye(struct session *s);
 
-/* A job for this session. Stored ones follow the node rule. `cache`: frames of this job made so far on this shard. */
-struct frame_cache {
-    struct job *job;
-    struct frame *frame[WIRE_KINDS];
-    bool failed;
-};
-void frame_cache_init(struct frame_cache *fc, struct job *j);
-void frame_cache_fini(struct frame_cache *fc);
+/* A job for this session. Stored ones follow the node rule. */
 void session_offer(struct session *s, struct frame_cache *fc);
 /* This session's wire form of the job; borrowed from the cache. NULL: it cannot be encoded (memory). */
 struct frame *session_frame(struct session *s, struct frame_cache *fc);
 /* Several live messages of one class as one frame, for a session with nothing queued. False: offer them one by one. */
 bool session_offer_block(struct session *s, struct frame *block, const struct job *first, unsigned messages);
 
+/* The codec of the answer to the command in hand, and the answer: over the connection, or into the call. */
+enum codec session_codec(const struct session *s);
+void session_answer(struct session *s, unsigned status, struct span object);
 bool session_answer_error(struct session *s, struct span ref, const char *code, const char *message,
                           unsigned retry_after);
 

@@ -9,12 +9,13 @@
 #include <stdlib.h>
 
 #include "core/buf.h"
+#include "core/call.h"
 #include "core/clock.h"
 #include "core/config.h"
 #include "core/hash.h"
 #include "core/msg.h"
 #include "net/auth.h"
-#include "net/push.h"
+#include "net/client_send.h"
 #include "net/room.h"
 #include "net/session.h"
 #include "net/shard.h"
@@ -24,6 +25,14 @@
 #define PENDING_MAX 64
 #define MUTES_MAX   32
 #define OBJECT_MAX  4096
+
+/* A send of this client that the dispatcher has: its ref and the message's id are needed for the answer. */
+struct pending_ref {
+    struct pending_ref *next;
+    uint64_t serial;
+    size_t ref_len, id_len;
+    uint8_t bytes[]; /* ref, then id */
+};
 
 /* Ids of own messages that must not come back, oldest first; more than MUTES_MAX push the oldest out. */
 struct mutes {
@@ -71,8 +80,8 @@ static void answer_ok(struct session *s, struct span ref)
 {
     struct buf b;
     buf_init(&b, OBJECT_MAX);
-    if (encode_ok(s->io->codec, ref, &b))
-        (void)s->io->control(s, buf_span(&b));
+    if (encode_ok(session_codec(s), ref, &b))
+        session_answer(s, 200, buf_span(&b));
     buf_fini(&b);
 }
 
@@ -124,79 +133,36 @@ void session_forget_pending(struct session *s)
     s->mutes = NULL;
 }
 
-static const char *status_code(enum op_status st)
-{
-    switch (st) {
-    case OP_AWAY:
-        return "unavailable";
-    case OP_FULL:
-        return "overloaded";
-    case OP_REFUSED:
-    case OP_OK:
-        break;
-    }
-    return "bad_request";
-}
-
 void session_push_done(struct session *s, struct op *op)
 {
-    push_count(s->conn->shard->m, op);
     struct pending_ref *p = recall(s, op->serial);
-    if (p && s->state != SESSION_OVER) {
-        const struct op_target *t = &op->push.targets[0];
-        struct span ref = span_of(p->bytes, p->ref_len), id = span_of(p->bytes + p->ref_len, p->id_len);
-        enum op_status st = op->status == OP_OK ? t->status : op->status;
-        if (st == OP_OK) {
-            struct buf b;
-            buf_init(&b, OBJECT_MAX);
-            if (encode_ok_send(s->io->codec, ref, id, t->seq, t->online, t->duplicate, &b))
-                (void)s->io->control(s, buf_span(&b));
-            buf_fini(&b);
-        } else {
-            (void)session_answer_error(s, ref, status_code(st),
-                                       op->error[0] ? op->error : "the message was not accepted",
-                                       st == OP_REFUSED ? 0 : 1);
-        }
-    }
+    struct span ref = span_of(p ? p->bytes : NULL, p ? p->ref_len : 0);
+    struct span id = span_of(p ? p->bytes + p->ref_len : NULL, p ? p->id_len : 0);
+    struct buf b;
+    bool encoded = false;
+    buf_init(&b, OBJECT_MAX);
+    (void)client_send_answer(s->conn->shard->m, s->io->codec, ref, id, op, &b, &encoded);
+    if (p && encoded && s->state != SESSION_OVER)
+        (void)s->io->control(s, buf_span(&b));
+    buf_fini(&b);
     free(p);
     op_free(op);
 }
 
 /* ---- commands ---- */
 
-static bool target_name(const struct command *cmd, char *out, size_t len)
-{
-    int n;
-    if (cmd->user.n)
-        n = snprintf(out, len, "user:%.*s", SPAN_ARG(cmd->user));
-    else if (cmd->room.n)
-        n = snprintf(out, len, "room:%.*s", SPAN_ARG(cmd->room));
-    else
-        n = snprintf(out, len, "all");
-    return n > 0 && (size_t)n < len;
-}
-
 static void do_send(struct session *s, const struct command *cmd)
 {
-    char target[160], id[PUSH_ID_BYTES];
-    if (!target_name(cmd, target, sizeof target) || !identity_may_send(s->who, span_str(target))) {
+    char made[PUSH_ID_BYTES];
+    struct span id = {NULL, 0};
+    struct op *op = NULL;
+    enum client_send r = client_send_op(s->who, s->io->codec, cmd, made, &id, &op);
+    if (r == SEND_FORBIDDEN) {
         fail(s, cmd->ref, "forbidden", "the token does not allow to send there");
         return;
     }
-    struct envelope e = {.id = cmd->id, .event = cmd->event, .from = span_str(s->who->user), .ttl_s = cmd->ttl_s};
-    e.has_priority = cmd->priority != PRIO_NORMAL;
-    e.priority = cmd->priority;
-    e.format = cmd->format;
-    e.data = cmd->data;
-    if (!e.id.n)
-        e.id = push_id_new(id);
-    struct push_target t = {.kind = cmd->user.n   ? TARGET_USER
-                                    : cmd->room.n ? TARGET_ROOM
-                                                  : TARGET_ALL,
-                            .name = cmd->user.n ? cmd->user : cmd->room};
-    struct op *op = push_op_new(&e, s->io->codec, &t, 1, cmd->id);
     uint64_t serial = ++s->next_serial;
-    if (!op || (!cmd->echo && t.kind != TARGET_USER && !mute(s, e.id)) || !remember(s, cmd->ref, e.id, serial)) {
+    if (r == SEND_NO_MEMORY || (!cmd->echo && !cmd->user.n && !mute(s, id)) || !remember(s, cmd->ref, id, serial)) {
         op_free(op);
         fail(s, cmd->ref, "overloaded", "out of memory; try again later");
         return;
@@ -281,6 +247,33 @@ void session_command(struct session *s, const struct command *cmd)
         fail(s, cmd->ref, "not_available", "no room on this broker keeps history or presence");
         break;
     }
+}
+
+/* A send that was posted goes its own way; here it is only made sure that it does not come back. */
+static void posted(struct session *s, const struct command *cmd, struct span id)
+{
+    if (cmd->type != CMD_SEND)
+        session_command(s, cmd);
+    else if (!mute(s, id))
+        fail(s, cmd->ref, "overloaded", "out of memory; try again later");
+    if (s->call)
+        answer_ok(s, cmd->ref);
+}
+
+void session_call(struct session *s, struct call *call)
+{
+    struct command cmd;
+    struct command_error err = {0};
+    struct buf scratch;
+    struct span input = span_of(call->input, call->input_len);
+    buf_init(&scratch, input.n + 64);
+    metric_add(s->conn->shard->m, M_CLIENT_MSGS_IN, 1);
+    s->call = call;
+    if (command_parse((enum codec)call->codec, input, s->conn->shard->cfg->max_payload, &scratch, &cmd, &err) == 0)
+        posted(s, &cmd, span_str(call->id));
+    else
+        fail(s, err.ref, err.code, err.message);
+    buf_fini(&scratch);
 }
 
 static void bad_message(struct session *s, const struct command_error *err)

@@ -25,8 +25,10 @@
 #include "core/job.h"
 #include "core/msg.h"
 #include "core/owner.h"
+#include "net/call.h"
 #include "net/conn.h"
 #include "net/deflate.h"
+#include "net/poll.h"
 #include "net/room.h"
 #include "net/session.h"
 #include "net/user.h"
@@ -81,8 +83,14 @@ static void retry_ops(struct shard *s)
 
 static void op_back(struct shard *s, struct op *op)
 {
+    if (op->conn & POLL_ID_BIT) {
+        polls_op_back(s, op);
+        return;
+    }
     switch (op->kind) {
     case OP_ACK:
+        if (op->conn)
+            break;
         session_acks_back(s, op);
         return;
     case OP_INTEREST:
@@ -113,6 +121,7 @@ static void deliver(struct shard *s, struct job *j)
         break;
     case TARGET_ALL:
         session_deliver_all(s, j);
+        polls_deliver_all(s, j);
         break;
     }
     job_unref(j);
@@ -122,6 +131,7 @@ static void drain(struct shard *s)
 {
     s->draining = true;
     listeners_stop(s);
+    polls_drain(s);
     struct conn *c;
     size_t it = 0;
     while ((c = idmap_next(&s->conns, &it)) != NULL) {
@@ -132,8 +142,10 @@ static void drain(struct shard *s)
 
 static void set_store_state(struct shard *s, bool ready)
 {
-    if (ready && !s->store_ready)
+    if (ready && !s->store_ready) {
         session_store_back(s);
+        polls_store_back(s);
+    }
     s->store_ready = ready;
 }
 
@@ -153,6 +165,9 @@ static void take(void *arg, struct item it)
         break;
     case MSG_OP:
         op_back(s, it.ptr);
+        break;
+    case MSG_CALL:
+        call_arrived(s, it.ptr);
         break;
     case MSG_MOVE:
         conn_adopt(s, it.ptr);
@@ -186,6 +201,8 @@ static void fire(void *arg, struct timer *t)
     struct shard *s = arg;
     if (t == &s->ack_timer)
         session_flush_acks(s);
+    else if (t == &s->poll_timer)
+        polls_tick(s);
     else
         conn_timer_fired(CONTAINER_OF(t, struct conn, timer));
 }
@@ -283,6 +300,7 @@ static void end_turn(struct shard_thread *t)
     if (s->resumed) /* by a proto whose output has just drained, or while looking: the next turn is now */
         inbox_ring(s->inbox);
     hand_over(s);
+    calls_retry(s);
     retry_ops(s);
     reap(s);
     arm_tick(s);
@@ -328,6 +346,9 @@ static bool set_up(struct shard *s, const struct listen_socket *socks, unsigned 
     map_init(&s->rooms);
     list_init(&s->ack_dirty);
     list_init(&s->unsent_ops);
+    list_init(&s->unsent_calls);
+    idmap_init(&s->polls);
+    list_init(&s->idle_polls);
     list_init(&s->busy_rooms);
     s->rx = malloc(SHARD_RX_BYTES);
     s->staging = malloc(SHARD_RX_BYTES);
@@ -345,6 +366,7 @@ static void tear_down(struct shard *s)
     size_t it = 0;
     session_flush_acks(s); /* few ops for many cursors; the detaches that follow then carry none */
     retry_ops(s);
+    polls_end_all(s);
     while ((c = idmap_next(&s->conns, &it)) != NULL)
         conn_close(c, CLOSE_DRAIN);
     flush_dirty(s);
@@ -366,6 +388,7 @@ static void release(struct shard *s)
     listeners_stop(s);
     rooms_free(s);
     users_free(s);
+    calls_free(s);
     if (s->doorbell)
         event_free(s->doorbell);
     if (s->tick)
@@ -374,6 +397,7 @@ static void release(struct shard *s)
         event_base_free(s->base);
     idmap_fini(&s->conns);
     deflate_free(s->deflate);
+    idmap_fini(&s->polls);
     free(s->rx);
     free(s->staging);
 }

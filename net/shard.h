@@ -49,9 +49,15 @@ struct shard {
     struct list ack_dirty;  /* sessions whose cursor is to be written */
     struct timer ack_timer;
 
-    struct list unsent_ops; /* ops for the dispatcher that found its lane full, in order */
-    struct conn *moves;     /* connections to hand over at the end of the turn (or when their owner's lane has room) */
-    struct conn *resumed;   /* connections whose kept input is to be looked at again */
+    struct idmap polls;      /* struct poll (net/poll.h), by id */
+    struct list idle_polls;  /* the longest idle first */
+    struct timer poll_timer; /* when the first of them has been idle for long enough */
+    uint64_t next_poll;
+
+    struct list unsent_calls; /* calls that found another shard's lane full */
+    struct list unsent_ops;   /* ops for the dispatcher that found its lane full, in order */
+    struct conn *moves;   /* connections to hand over at the end of the turn (or when their owner's lane has room) */
+    struct conn *resumed; /* connections whose kept input is to be looked at again */
 
     bool store_ready;
     bool draining;

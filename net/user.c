@@ -1,6 +1,6 @@
 /*
- * user.c - the users of a shard: who is here, on which sessions. Runs on the shard that owns the user. A user is made
- * with its first session and freed with its last; its name is the table's key.
+ * user.c - the users of a shard: who is here, on which sessions and polls. Runs on the shard that owns the user. A user
+ * is made with its first session or poll and freed with its last; its name is the table's key.
  */
 #include "net/user.h"
 
@@ -8,12 +8,18 @@
 
 #include "core/config.h"
 #include "core/msg.h"
+#include "net/poll.h"
 #include "net/session.h"
 #include "net/shard.h"
 
 static struct session *session_of(struct list *l)
 {
     return CONTAINER_OF(l, struct session, in_user);
+}
+
+static struct poll *poll_of(struct list *l)
+{
+    return CONTAINER_OF(l, struct poll, in_user);
 }
 
 static struct user *user_get(struct shard *s, struct span name)
@@ -25,6 +31,7 @@ static struct user *user_get(struct shard *s, struct span name)
     if (!u)
         return NULL;
     list_init(&u->sessions);
+    list_init(&u->polls);
     u->count = 0;
     u->held = u->over = false;
     u->len = name.n;
@@ -43,18 +50,28 @@ static void replace(struct session *old, const char *why)
     old->io->close(old, 4010, why, CLOSE_REPLACED);
 }
 
-/* The newer connection wins: an older one of the same device, or the oldest of too many, is closed. */
-static void make_place(struct shard *s, struct user *u, const struct session *ses)
+/* The newer one wins: an older one of the same device, or the oldest of too many, ends. `l` is the newer one's link. */
+static void make_place(struct shard *s, struct user *u, const struct list *newer, const char *device)
 {
-    struct list *l = u->sessions.next;
-    while (l != &u->sessions) {
-        struct session *old = session_of(l);
-        l = l->next;
-        if (old != ses && strcmp(old->device, ses->device) == 0)
-            replace(old, "replaced by a newer connection of this device");
+    for (struct list *l = u->sessions.next, *next; l != &u->sessions; l = next) {
+        next = l->next;
+        if (l != newer && strcmp(session_of(l)->device, device) == 0)
+            replace(session_of(l), "replaced by a newer connection of this device");
     }
-    while (u->count > s->cfg->max_user_conns)
-        replace(session_of(u->sessions.next), "too many connections of this user");
+    for (struct list *l = u->polls.next, *next; l != &u->polls; l = next) {
+        next = l->next;
+        if (l != newer && strcmp(poll_of(l)->device, device) == 0)
+            poll_end(poll_of(l));
+    }
+    while (u->count > s->cfg->max_user_conns) {
+        struct list *oldest = u->polls.next;
+        if (oldest == newer)
+            oldest = oldest->next;
+        if (oldest != &u->polls)
+            poll_end(poll_of(oldest));
+        else
+            replace(session_of(u->sessions.next), "too many connections of this user");
+    }
 }
 
 bool user_join(struct shard *s, struct session *ses, struct span name)
@@ -65,7 +82,33 @@ bool user_join(struct shard *s, struct session *ses, struct span name)
     ses->user = u;
     list_push(&u->sessions, &ses->in_user);
     u->count++;
-    make_place(s, u, ses);
+    make_place(s, u, &ses->in_user, ses->device);
+    return true;
+}
+
+bool user_join_poll(struct shard *s, struct poll *p, struct span name)
+{
+    struct user *u = user_get(s, name);
+    if (!u)
+        return false;
+    p->user = u;
+    list_push(&u->polls, &p->in_user);
+    u->count++;
+    make_place(s, u, &p->in_user, p->device);
+    return true;
+}
+
+/* One less; true when it was the last. */
+static bool one_less(struct shard *s, struct user *u)
+{
+    if (--u->count > 0)
+        return false;
+    (void)map_remove(&s->users, span_of(u->name, u->len));
+    metric_sub(s->m, M_USERS, 1);
+    if (u->held)
+        u->over = true;
+    else
+        free(u);
     return true;
 }
 
@@ -76,15 +119,33 @@ bool user_leave(struct shard *s, struct session *ses)
         return false;
     list_unlink(&ses->in_user);
     ses->user = NULL;
-    if (--u->count > 0)
-        return false;
-    (void)map_remove(&s->users, span_of(u->name, u->len));
-    metric_sub(s->m, M_USERS, 1);
-    if (u->held)
-        u->over = true;
-    else
-        free(u);
-    return true;
+    return one_less(s, u);
+}
+
+bool user_leave_poll(struct shard *s, struct poll *p)
+{
+    list_unlink(&p->in_user);
+    return one_less(s, p->user);
+}
+
+struct session *user_session(const struct shard *s, struct span user, struct span device)
+{
+    struct user *u = map_get(&s->users, user);
+    for (struct list *l = u ? u->sessions.next : NULL; u && l != &u->sessions; l = l->next) {
+        if (span_eq(span_str(session_of(l)->device), device))
+            return session_of(l);
+    }
+    return NULL;
+}
+
+struct poll *user_poll(const struct shard *s, struct span user, struct span device)
+{
+    struct user *u = map_get(&s->users, user);
+    for (struct list *l = u ? u->polls.next : NULL; u && l != &u->polls; l = l->next) {
+        if (span_eq(span_str(poll_of(l)->device), device))
+            return poll_of(l);
+    }
+    return NULL;
 }
 
 void user_deliver(struct shard *s, struct job *j)
@@ -99,6 +160,8 @@ void user_deliver(struct shard *s, struct job *j)
         next = l->next;
         session_offer(session_of(l), &fc);
     }
+    for (struct list *l = u->polls.next; l != &u->polls; l = l->next)
+        poll_offer(poll_of(l), j);
     frame_cache_fini(&fc);
     u->held = false;
     if (u->over)
@@ -116,6 +179,8 @@ void user_behind(struct shard *s, const struct behind *b)
             ses->wanted = b->seq;
         session_pump(ses);
     }
+    for (struct list *l = u->polls.next; l != &u->polls; l = l->next)
+        poll_behind(poll_of(l), b->seq);
 }
 
 void users_free(struct shard *s)

@@ -1,5 +1,5 @@
 /*
- * user.h - the users with sessions on this shard. A user lives while it has a session.
+ * user.h - the users of this shard: those with sessions or polls here. A user lives while it has one.
  */
 #ifndef NET_USER_H
 #define NET_USER_H
@@ -9,13 +9,15 @@
 
 struct behind;
 struct job;
+struct poll;
 struct session;
 struct shard;
 
 struct user {
     struct list sessions; /* struct session.in_user, oldest first */
-    unsigned count;
-    bool held, over; /* while its sessions are walked: it is freed after the walk */
+    struct list polls;    /* struct poll.in_user, oldest first */
+    unsigned count;       /* of both */
+    bool held, over;      /* while its sessions are walked: it is freed after the walk */
     size_t len;
     char name[]; /* NUL-terminated */
 };
@@ -25,6 +27,13 @@ struct user {
 bool user_join(struct shard *s, struct session *ses, struct span name) MUST_CHECK;
 /* Takes it off; true when it was the user's last one here (the user is gone then). */
 bool user_leave(struct shard *s, struct session *ses);
+/* The same for a poll. */
+bool user_join_poll(struct shard *s, struct poll *p, struct span name) MUST_CHECK;
+bool user_leave_poll(struct shard *s, struct poll *p);
+
+/* The session or poll of a device that is here, or NULL. */
+struct session *user_session(const struct shard *s, struct span user, struct span device);
+struct poll *user_poll(const struct shard *s, struct span user, struct span device);
 
 void user_deliver(struct shard *s, struct job *j);
 void user_behind(struct shard *s, const struct behind *b);

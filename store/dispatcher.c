@@ -309,6 +309,7 @@ static void take(void *arg, struct item it)
     case MSG_JOB:
     case MSG_BEHIND:
     case MSG_STORE_STATE:
+    case MSG_CALL:
     case MSG_MOVE:
         msg_drop(NULL, it);
         break;

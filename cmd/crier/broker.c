@@ -285,6 +285,7 @@ static void take(void *arg, struct item it)
     case MSG_JOB:
     case MSG_BEHIND:
     case MSG_OP:
+    case MSG_CALL:
     case MSG_MOVE:
     case MSG_STOP:
         msg_drop(NULL, it);

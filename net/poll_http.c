@@ -1,0 +1,167 @@
+/*
+ * poll_http.c - GET /poll: the asking side of a poll, on the shard of the request.
+ *
+ * The connection does not move: proxies share it among users. The question goes to the owner as a call and its answer
+ * comes back as one; how long to wait is this side's business. When the time is over, or the client has gone, the owner
+ * is told so by a second call, which is made at the start so that it cannot fail then.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/config.h"
+#include "net/admit.h"
+#include "net/auth.h"
+#include "net/call.h"
+#include "net/http.h"
+#include "net/poll.h"
+#include "net/shard.h"
+
+#define DEVICE "poll" /* of clients that name none: they are all the same one */
+
+static const char no_store[] = "Cache-Control: no-store\r\n";
+
+/* Tells the owner something about the poll that waits; once. arg is the call for it, or NULL when it was used. */
+struct word {
+    struct call *call;
+};
+
+static void tell(struct conn *c, struct word *w, enum call_kind kind)
+{
+    if (!w->call)
+        return;
+    w->call->kind = kind;
+    call_send(c->shard, w->call);
+    w->call = NULL;
+}
+
+static void word_free(struct word *w)
+{
+    call_free(w->call);
+    free(w);
+}
+
+static void done(struct conn *c, void *arg, struct call *call)
+{
+    char headers[96];
+    int n = snprintf(headers, sizeof headers, "%s", no_store);
+    if (call->retry_after_s && n > 0)
+        snprintf(headers + n, sizeof headers - (size_t)n, "Retry-After: %u\r\n", call->retry_after_s);
+    word_free(arg);
+    http_answer(c, call->status, "application/json", span_of(call->body, call->body_len), headers);
+    call_free(call);
+}
+
+static void late(struct conn *c, void *arg)
+{
+    tell(c, arg, CALL_HURRY);
+}
+
+static void left(struct conn *c, void *arg)
+{
+    tell(c, arg, CALL_FORGET);
+    word_free(arg);
+}
+
+static const struct http_waiter waiter = {.done = done, .late = late, .left = left};
+
+/* ---- the request ---- */
+
+static bool refuse(struct conn *c, const char *why)
+{
+    admit_refuse(c, M_HANDSHAKE_HTTP_FAILED, 400, "bad_request", why);
+    return false;
+}
+
+/* A number from least to most; *value stays when it is not there. */
+static bool read_number(const struct http_head *h, const char *name, unsigned least, unsigned most, unsigned *value)
+{
+    char v[8];
+    uint64_t u = 0;
+    int n = http_query(h->query, name, v, sizeof v);
+    if (n == -1)
+        return true;
+    if (n < 0 || !admit_parse_seq(span_of(v, (size_t)n), &u) || u < least || u > most)
+        return false;
+    *value = (unsigned)u;
+    return true;
+}
+
+static bool read_ack(const struct http_head *h, bool *take)
+{
+    char v[16];
+    int n = http_query(h->query, "ack", v, sizeof v);
+    struct span ack = span_of(v, n > 0 ? (size_t)n : 0);
+    *take = !SPAN_IS(ack, "explicit");
+    return n == -1 || SPAN_IS(ack, "auto") || SPAN_IS(ack, "explicit");
+}
+
+struct wishes {
+    unsigned wait_s, limit;
+    bool take;
+    uint64_t after;
+};
+
+static bool read_wishes(struct conn *c, const struct http_head *h, struct wishes *w)
+{
+    char room;
+    *w = (struct wishes){.limit = POLL_LIMIT_MAX, .after = CALL_NO_AFTER};
+    if (!read_number(h, "wait", 0, POLL_WAIT_MAX, &w->wait_s))
+        return refuse(c, "wait must be 0 to 60 (seconds)");
+    if (!read_number(h, "limit", 1, POLL_LIMIT_MAX, &w->limit))
+        return refuse(c, "limit must be 1 to 100");
+    if (!read_ack(h, &w->take))
+        return refuse(c, "ack must be auto or explicit");
+    int rooms = http_query(h->query, "rooms", &room, 1);
+    if (rooms != -1 && rooms != 0)
+        return refuse(c, "a poll takes only rooms that keep a history, and no room on this broker does");
+    return admit_seq(c, h, "after", &w->after) >= 0;
+}
+
+/* The question, and the word for later. NULL: no memory. */
+static struct call *question(const struct identity *who, const struct wishes *w, struct word **word)
+{
+    struct span user = span_str(who->user), device = who->device ? span_str(who->device) : SPAN_LIT(DEVICE);
+    struct call *call = call_new(CALL_POLL, user, device), *later = call_new(CALL_HURRY, user, device);
+    *word = malloc(sizeof **word);
+    if (!call || !later || !*word) {
+        call_free(call);
+        call_free(later);
+        free(*word);
+        return NULL;
+    }
+    (*word)->call = later;
+    call->named = true;
+    call->take = w->take;
+    call->wait = w->wait_s > 0;
+    call->limit = w->limit;
+    call->after = w->after;
+    return call;
+}
+
+static void ask(struct conn *c, const struct identity *who, const struct wishes *w)
+{
+    struct word *word = NULL;
+    struct call *call = question(who, w, &word);
+    if (!call) {
+        http_fail(c, 503, "overloaded", "out of memory", 1);
+        return;
+    }
+    call->conn = word->call->conn = c->id;
+    http_wait_call(c, &waiter, word, w->wait_s * 1000);
+    call_send(c->shard, call);
+}
+
+void poll_handle(struct conn *c, const struct http_request *r)
+{
+    struct identity *who = NULL;
+    struct wishes w;
+    if (!admit_running(c) || !admit_identity(c, &r->head, &who))
+        return;
+    if (!who->user)
+        (void)refuse(c, "a poll needs a user");
+    else if (shard_congested(c->shard))
+        http_fail(c, 503, "overloaded", "too much is waiting for the store; poll again later", 1);
+    else if (read_wishes(c, &r->head, &w))
+        ask(c, who, &w);
+    identity_free(who);
+}
