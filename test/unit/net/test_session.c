@@ -10,126 +10,23 @@
 #include <cmocka.h>
 
 #include <arpa/inet.h>
-#include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "core/config.h"
-#include "core/inbox.h"
-#include "core/metrics.h"
-#include "core/msg.h"
-#include "net/auth.h"
-#include "net/net_env.h"
-#include "net/shard.h"
 #include "proto/job_codec.h"
-
-#define DEADLINE_MS 10000
-
-struct world {
-    struct config cfg;
-    struct net_env env;
-    struct auth *auth;
-    struct inbox *shard_in[1], *dispatcher, *main_in;
-    struct metrics metrics;
-    struct metrics *blocks[1];
-    uint64_t key[2];
-    _Atomic bool ready;
-    struct shard *shard;
-    int port;
-    struct op *ops[64]; /* what the shard has asked for and the test has not looked at */
-    unsigned nops;
-};
+#include "shard_world.h"
 
 static void start_with(struct world *w, unsigned window, unsigned ack_flush_ms)
 {
-    char err[256], bound[64];
-    memset(w, 0, sizeof *w);
-    config_init(&w->cfg);
-    w->cfg.dev = true;
+    world_prepare(w);
     w->cfg.window = window;
     w->cfg.ack_flush_ms = ack_flush_ms;
-    w->auth = auth_new(&w->cfg, err, sizeof err);
-    assert_non_null(w->auth);
-    w->shard_in[0] = inbox_new(3, 64);
-    w->dispatcher = inbox_new(3, 64);
-    w->main_in = inbox_new(3, 64);
-    metrics_init(&w->metrics, "shard-0");
-    w->blocks[0] = &w->metrics;
-    w->env = (struct net_env){.cfg = &w->cfg,
-                              .node = "test.1",
-                              .version = "0",
-                              .nshards = 1,
-                              .dispatcher = w->dispatcher,
-                              .shards = w->shard_in,
-                              .main = w->main_in,
-                              .metrics = w->blocks,
-                              .nmetrics = 1,
-                              .owner_key = w->key,
-                              .auth = w->auth,
-                              .ready = &w->ready};
-    int fd;
-    if (!listener_bind("127.0.0.1:0", 1, &fd, bound, sizeof bound, err, sizeof err))
-        fail_msg("%s", err);
-    w->port = (int)strtol(strrchr(bound, ':') + 1, NULL, 10);
-    struct listen_socket ls = {.fd = fd};
-    w->shard = shard_start(&w->env, 0, w->shard_in[0], &w->metrics, &ls, 1, err, sizeof err);
-    if (!w->shard)
-        fail_msg("%s", err);
-}
-
-static void to_shard(struct world *w, enum msg_kind kind, void *ptr, uint32_t arg)
-{
-    assert_true(inbox_push(w->shard_in[0], 1, (struct item){.kind = kind, .arg = arg, .ptr = ptr}));
+    world_start(w);
 }
 
 static void start(struct world *w, unsigned window)
 {
     start_with(w, window, 100);
-}
-
-static void stop(struct world *w)
-{
-    to_shard(w, MSG_STOP, NULL, STOP_DRAIN);
-    to_shard(w, MSG_STOP, NULL, STOP_NOW);
-    shard_join(w->shard);
-    shard_free(w->shard);
-    for (unsigned i = 0; i < w->nops; i++)
-        op_free(w->ops[i]);
-    inbox_free(w->shard_in[0], msg_drop, NULL);
-    inbox_free(w->dispatcher, msg_drop, NULL);
-    inbox_free(w->main_in, msg_drop, NULL);
-    auth_free(w->auth);
-    config_fini(&w->cfg);
-}
-
-/* ---- in the dispatcher's place ---- */
-
-static void keep(void *arg, struct item it)
-{
-    struct world *w = arg;
-    assert_int_equal(it.kind, MSG_OP);
-    assert_true(w->nops < 64);
-    w->ops[w->nops++] = it.ptr;
-}
-
-/* The next op of a kind; others are kept for later. */
-static struct op *next_op(struct world *w, enum op_kind kind)
-{
-    for (;;) {
-        for (unsigned i = 0; i < w->nops; i++) {
-            struct op *op = w->ops[i];
-            if (op->kind != kind)
-                continue;
-            memmove(w->ops + i, w->ops + i + 1, (--w->nops - i) * sizeof w->ops[0]);
-            return op;
-        }
-        struct pollfd p = {.fd = inbox_fd(w->dispatcher), .events = POLLIN};
-        if (poll(&p, 1, DEADLINE_MS) != 1)
-            fail_msg("no op of kind %d came", (int)kind);
-        (void)inbox_drain(w->dispatcher, 64, keep, w);
-    }
 }
 
 static struct job *make_job(const char *user, uint64_t seq, uint64_t prev, const char *data)
@@ -152,7 +49,7 @@ static void push_stored(struct world *w, uint64_t seq, uint64_t prev)
 {
     char data[32];
     snprintf(data, sizeof data, "%llu", (unsigned long long)seq);
-    to_shard(w, MSG_JOB, make_job("alice", seq, prev, data), 0);
+    world_send(w, MSG_JOB, make_job("alice", seq, prev, data), 0);
 }
 
 /* Fills a page with entries first..last (seq = 1 step each, prev = seq - 1). */
@@ -171,21 +68,21 @@ static void fill_page(struct op_page *p, uint64_t first, uint64_t last, uint64_t
 
 static void answer_attach(struct world *w, uint64_t cursor, uint64_t first, uint64_t last, uint64_t top, uint64_t gap)
 {
-    struct op *op = next_op(w, OP_ATTACH);
+    struct op *op = world_next_op(w, OP_ATTACH);
     assert_string_equal(op->attach.user, "alice");
     op->attach.cursor = cursor;
     op->attach.pending = last >= first && first ? last - first + 1 : 0;
     op->attach.page.gap = gap;
     fill_page(&op->attach.page, first, last, top, false);
-    to_shard(w, MSG_OP, op, 0);
+    world_send(w, MSG_OP, op, 0);
 }
 
 static void answer_fetch(struct world *w, uint64_t from, uint64_t first, uint64_t last, uint64_t top)
 {
-    struct op *op = next_op(w, OP_FETCH);
+    struct op *op = world_next_op(w, OP_FETCH);
     assert_int_equal(op->fetch.from, from);
     fill_page(&op->fetch.page, first, last, top, false);
-    to_shard(w, MSG_OP, op, 0);
+    world_send(w, MSG_OP, op, 0);
 }
 
 /* ---- the client ---- */
@@ -310,7 +207,7 @@ static void the_next_one_is_delivered_and_old_ones_are_not(void **state)
     expect_seq(&c, 7);
     sync_client(&c); /* and nothing else */
     close(c.fd);
-    stop(&w);
+    world_stop(&w);
 }
 
 static void a_gap_is_fetched(void **state)
@@ -330,7 +227,7 @@ static void a_gap_is_fetched(void **state)
     push_stored(&w, 11, 10);
     expect_seq(&c, 11);
     close(c.fd);
-    stop(&w);
+    world_stop(&w);
 }
 
 static void a_push_that_overtakes_the_attach_is_not_lost(void **state)
@@ -340,12 +237,12 @@ static void a_push_that_overtakes_the_attach_is_not_lost(void **state)
     struct client c;
     start(&w, 256);
     dial(&w, &c, "user=alice&device=d1&ack=explicit");
-    struct op *attach = next_op(&w, OP_ATTACH);
+    struct op *attach = world_next_op(&w, OP_ATTACH);
     push_stored(&w, 6, 5);
     attach->attach.cursor = 3;
     attach->attach.pending = 2;
     fill_page(&attach->attach.page, 4, 5, 5, false);
-    to_shard(&w, MSG_OP, attach, 0);
+    world_send(&w, MSG_OP, attach, 0);
     skip_head(&c);
     expect_text(&c, "\"cursor\":3");
     expect_seq(&c, 4);
@@ -354,7 +251,7 @@ static void a_push_that_overtakes_the_attach_is_not_lost(void **state)
     expect_seq(&c, 6);
     sync_client(&c);
     close(c.fd);
-    stop(&w);
+    world_stop(&w);
 }
 
 static void the_window_leaves_the_rest_to_the_inbox(void **state)
@@ -373,13 +270,13 @@ static void the_window_leaves_the_rest_to_the_inbox(void **state)
     answer_fetch(&w, 4, 5, 6, 6);
     expect_seq(&c, 5);
     expect_seq(&c, 6);
-    struct op *ack = next_op(&w, OP_ACK);
+    struct op *ack = world_next_op(&w, OP_ACK);
     assert_int_equal(ack->ack.n, 1);
     assert_string_equal(ack->ack.v[0].device, "d1");
     assert_int_equal(ack->ack.v[0].seq, 3);
     op_free(ack);
     close(c.fd);
-    stop(&w);
+    world_stop(&w);
 }
 
 static void acks_are_clamped_and_end_in_the_detach(void **state)
@@ -394,11 +291,11 @@ static void acks_are_clamped_and_end_in_the_detach(void **state)
     say(&c, "{\"type\":\"ack\",\"seq\":9007199254740000}");
     sync_client(&c);
     close(c.fd);
-    struct op *d = next_op(&w, OP_DETACH);
+    struct op *d = world_next_op(&w, OP_DETACH);
     assert_true(d->detach.last);
     assert_int_equal(d->detach.acked, 6);
     op_free(d);
-    stop(&w);
+    world_stop(&w);
 }
 
 static void failed_acks_are_written_again(void **state)
@@ -411,14 +308,14 @@ static void failed_acks_are_written_again(void **state)
     push_stored(&w, 6, 5);
     expect_seq(&c, 6);
     say(&c, "{\"type\":\"ack\",\"seq\":6}");
-    struct op *ack = next_op(&w, OP_ACK);
+    struct op *ack = world_next_op(&w, OP_ACK);
     ack->status = OP_AWAY;
-    to_shard(&w, MSG_OP, ack, 0);
-    ack = next_op(&w, OP_ACK);
+    world_send(&w, MSG_OP, ack, 0);
+    ack = world_next_op(&w, OP_ACK);
     assert_int_equal(ack->ack.v[0].seq, 6);
     op_free(ack);
     close(c.fd);
-    stop(&w);
+    world_stop(&w);
 }
 
 static void a_dropped_range_is_told_as_a_gap(void **state)
@@ -435,7 +332,7 @@ static void a_dropped_range_is_told_as_a_gap(void **state)
     expect_seq(&c, 8);
     expect_seq(&c, 9);
     close(c.fd);
-    stop(&w);
+    world_stop(&w);
 }
 
 static void live_only_messages_do_not_overtake_a_fetch(void **state)
@@ -445,17 +342,17 @@ static void live_only_messages_do_not_overtake_a_fetch(void **state)
     struct client c;
     start(&w, 256);
     connect_alice(&w, &c, 5);
-    to_shard(&w, MSG_JOB, make_job("alice", 0, 0, "\"live-1\""), 0);
+    world_send(&w, MSG_JOB, make_job("alice", 0, 0, "\"live-1\""), 0);
     expect_text(&c, "live-1");
     push_stored(&w, 8, 7);
-    to_shard(&w, MSG_JOB, make_job("alice", 0, 0, "\"live-2\""), 0);
+    world_send(&w, MSG_JOB, make_job("alice", 0, 0, "\"live-2\""), 0);
     answer_fetch(&w, 5, 6, 8, 8);
     for (uint64_t s = 6; s <= 8; s++)
         expect_seq(&c, s);
     sync_client(&c);
     assert_int_equal(metric_get(&w.metrics, M_DROP_BEHIND), 1);
     close(c.fd);
-    stop(&w);
+    world_stop(&w);
 }
 
 static void the_store_away_only_delays(void **state)
@@ -465,25 +362,25 @@ static void the_store_away_only_delays(void **state)
     struct client c;
     start(&w, 256);
     dial(&w, &c, "user=alice&device=d1&ack=explicit");
-    struct op *op = next_op(&w, OP_ATTACH);
+    struct op *op = world_next_op(&w, OP_ATTACH);
     op->status = OP_AWAY;
-    to_shard(&w, MSG_OP, op, 0);
+    world_send(&w, MSG_OP, op, 0);
     skip_head(&c); /* upgraded, no welcome yet */
-    to_shard(&w, MSG_STORE_STATE, NULL, 1);
+    world_send(&w, MSG_STORE_STATE, NULL, 1);
     answer_attach(&w, 2, 3, 3, 3, 0);
     expect_text(&c, "\"type\":\"welcome\"");
     expect_seq(&c, 3);
     push_stored(&w, 5, 4);
-    op = next_op(&w, OP_FETCH);
+    op = world_next_op(&w, OP_FETCH);
     op->status = OP_AWAY;
-    to_shard(&w, MSG_OP, op, 0);
-    to_shard(&w, MSG_STORE_STATE, NULL, 0);
-    to_shard(&w, MSG_STORE_STATE, NULL, 1);
+    world_send(&w, MSG_OP, op, 0);
+    world_send(&w, MSG_STORE_STATE, NULL, 0);
+    world_send(&w, MSG_STORE_STATE, NULL, 1);
     answer_fetch(&w, 3, 4, 5, 5);
     expect_seq(&c, 4);
     expect_seq(&c, 5);
     close(c.fd);
-    stop(&w);
+    world_stop(&w);
 }
 
 static void the_newer_connection_of_a_device_wins(void **state)
@@ -494,7 +391,7 @@ static void the_newer_connection_of_a_device_wins(void **state)
     start(&w, 256);
     connect_alice(&w, &a, 5);
     dial(&w, &b, "user=alice&device=d1&ack=explicit");
-    struct op *d = next_op(&w, OP_DETACH);
+    struct op *d = world_next_op(&w, OP_DETACH);
     assert_false(d->detach.last); /* the newer one is there already */
     op_free(d);
     assert_int_equal(next_frame(&a), 8);
@@ -506,7 +403,7 @@ static void the_newer_connection_of_a_device_wins(void **state)
     expect_seq(&b, 6);
     close(a.fd);
     close(b.fd);
-    stop(&w);
+    world_stop(&w);
 }
 
 static void behind_makes_it_fetch(void **state)
@@ -518,12 +415,12 @@ static void behind_makes_it_fetch(void **state)
     connect_alice(&w, &c, 5);
     struct behind *b = behind_new(SPAN_LIT("alice"), 7);
     assert_non_null(b);
-    to_shard(&w, MSG_BEHIND, b, 0);
+    world_send(&w, MSG_BEHIND, b, 0);
     answer_fetch(&w, 5, 6, 7, 7);
     expect_seq(&c, 6);
     expect_seq(&c, 7);
     close(c.fd);
-    stop(&w);
+    world_stop(&w);
 }
 
 int main(void)
