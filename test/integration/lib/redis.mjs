@@ -7,8 +7,10 @@ import { DEADLINE } from './env.mjs';
 import { Proc, freePort, removeDir, tempDir } from './proc.mjs';
 
 export class Redis {
-  static async start() {
+  /* flags: more options of redis-server, or other values. */
+  static async start(flags = {}) {
     const r = new Redis();
+    r.flags = flags;
     r.dir = tempDir('crier-redis-');
     for (let attempt = 0; ; attempt++) {
       r.port = await freePort();
@@ -22,8 +24,8 @@ export class Redis {
   }
 
   async up() {
-    const flags = { port: this.port, bind: '127.0.0.1', dir: this.dir, save: '', appendonly: 'yes', appendfsync: 'always', 'enable-debug-command': 'local' };
-    const args = Object.entries(flags).flatMap(([k, v]) => [`--${k}`, String(v)]);
+    const flags = { port: this.port, bind: '127.0.0.1', dir: this.dir, save: '', appendonly: 'yes', appendfsync: 'always', 'enable-debug-command': 'local', ...this.flags };
+    const args = Object.entries(flags).flatMap(([k, v]) => [`--${k}`, ...[v].flat().map(String)]);
     this.proc = new Proc('redis-server', args, { name: 'redis-server' });
     await this.proc.expect('stdout', /Ready to accept connections/, DEADLINE);
   }

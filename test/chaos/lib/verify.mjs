@@ -1,0 +1,190 @@
+/*
+ * verify.mjs - compares each device's log with what was accepted. Each function returns {bad: [sentence], ...} where an
+ * empty `bad` means that the promise held.
+ */
+import { createHash } from 'node:crypto';
+
+const part = (user) => createHash('sha1').update(user).digest('hex').slice(0, 2);
+export const key = (world, kind, user) => `${world.prefix}{${part(user)}}:${kind}:${user}`;
+
+/* How long after a bare PUBLISH a node that heard it has to live for the others' share to be sure, and how long what was
+ * published needs to be read. */
+const SURVIVE_MS = 12000;
+const READ_MS = 700;
+
+/* token -> seq, from the devices' logs; a token that has two was stored twice. */
+export function seqsSeen(devices) {
+  const seqs = new Map();
+  const twice = new Map();
+  for (const d of devices) {
+    for (const { token, seq } of d.log) {
+      const before = seqs.get(token);
+      if (before === undefined) seqs.set(token, seq);
+      else if (before !== seq) twice.set(token, [before, seq]);
+    }
+  }
+  return { seqs, twice };
+}
+
+const keepable = (e) => e.kind === 'stored' || e.kind === 'large';
+
+/* What each user's devices must have: entries with their seq. */
+function owed(book, seen) {
+  const users = new Map();
+  for (const e of book.entries.values()) {
+    const seq = e.seq || seen.seqs.get(e.token);
+    if (!keepable(e) || !seq) continue;
+    if (!users.has(e.user)) users.set(e.user, []);
+    users.get(e.user).push({ e, seq });
+  }
+  for (const list of users.values()) list.sort((a, b) => a.seq - b.seq);
+  return users;
+}
+
+/* Accepted, after the device's beginning, in no log and in no gap; and gaps where the inbox had room. */
+export function missing(world, book, devices) {
+  const seen = seqsSeen(devices);
+  const users = owed(book, seen);
+  const bad = [];
+  const badGaps = [];
+  let checked = 0;
+  let dropped = 0;
+  for (const d of devices) {
+    const has = new Set(d.log.map((l) => l.token));
+    const list = users.get(d.user) || [];
+    for (const [i, { e, seq }] of list.entries()) {
+      if (seq <= d.base) continue;
+      checked++;
+      if (has.has(e.token)) continue;
+      const gap = d.gaps.find((g) => g.from <= seq && seq <= g.to);
+      if (gap && list.length - 1 - i >= world.cap) dropped++;
+      else if (gap) badGaps.push(`${d.user}/${d.name}: told of a gap ${gap.from}-${gap.to} that holds ${e.token} (${seq}), with ${list.length - 1 - i} newer ones and room for ${world.cap}`);
+      else bad.push(`${d.user}/${d.name}: ${e.token} by ${e.via} (${e.state}, seq ${seq}, at ${world.clock(e.t0)}-${world.clock(e.t1)} ms, ${e.tries} tries) is missing; base ${d.base}, last ${d.last}`);
+    }
+  }
+  return { bad, badGaps, checked, dropped };
+}
+
+export function doubles(devices) {
+  const bad = [];
+  for (const d of devices) {
+    const times = new Map();
+    for (const { token, seq } of d.log) times.set(token, [...(times.get(token) || []), seq]);
+    for (const [token, seqs] of times) if (seqs.length > 1) bad.push(`${d.user}/${d.name}: ${token} came ${seqs.length} times: seq ${seqs.join(', ')}`);
+  }
+  for (const [token, seqs] of seqsSeen(devices).twice) bad.push(`${token} has two seqs: ${seqs.join(' and ')}`);
+  return { bad };
+}
+
+/* What one publisher sent to one user, each after the answer to the one before, has growing seqs; and the seq that the
+ * publisher was told is the one that came. */
+export function order(book, devices) {
+  const bad = [];
+  const { seqs } = seqsSeen(devices);
+  let checked = 0;
+  for (const [who, list] of book.order) {
+    for (const [i, e] of list.entries()) {
+      checked++;
+      if (i && e.kind !== 'live' && list[i - 1].seq >= e.seq && !who.startsWith('flood')) bad.push(`${who}: ${e.token} has seq ${e.seq}, ${list[i - 1].token} before it ${list[i - 1].seq}`);
+      const came = seqs.get(e.token);
+      if (came && came !== e.seq) bad.push(`${e.token}: its publisher was told seq ${e.seq}, it came as ${came}`);
+    }
+  }
+  for (const d of devices) bad.push(...d.faults.filter((f) => f.includes('on one connection')));
+  return { bad, checked };
+}
+
+/* Bare PUBLISH: in nobody's log although a node surely heard it and lived on. */
+export function published(world, book, devices) {
+  const { seqs } = seqsSeen(devices);
+  const bad = [];
+  let all = 0;
+  let lost = 0;
+  let sure = 0;
+  const listening = new Set(devices.map((d) => d.user));
+  for (const e of book.entries.values()) {
+    if (e.state !== 'published' || !keepable(e) || !listening.has(e.user)) continue;
+    all++;
+    const ears = world.nodes.filter((n) => n.heardFor(e.t0, e.t1, SURVIVE_MS, READ_MS));
+    if (ears.length) sure++;
+    if (seqs.has(e.token)) continue;
+    lost++;
+    if (ears.length) bad.push(`${e.token} to ${e.user}, at ${world.clock(e.t0)} ms, ${e.receivers} receivers: lost, though ${ears.map((n) => n.name).join(', ')} heard it and lived on`);
+  }
+  return { bad, all, lost, sure };
+}
+
+/* Live-only messages, rooms, all: at most once for each connection. */
+export function liveTwice(devices) {
+  const bad = [];
+  let came = 0;
+  for (const d of devices) {
+    for (const map of [d.live, d.rooms]) {
+      for (const [token, n] of map) {
+        came++;
+        if (n > 1) bad.push(`${d.user}/${d.name}: live-only ${token} came ${n} times`);
+      }
+    }
+  }
+  return { bad, came };
+}
+
+export const strangers = (devices) => ({ bad: devices.flatMap((d) => d.faults.filter((f) => !f.includes('on one connection'))) });
+
+/* Redis' view of who is where against where the devices are. */
+export async function presence(world, devices) {
+  const bad = [];
+  const truth = new Map();
+  const byNode = new Map();
+  for (const d of devices) {
+    if (!truth.has(d.user)) truth.set(d.user, new Set());
+    if (!d.on) continue;
+    truth.get(d.user).add(d.on);
+    if (!byNode.has(d.on)) byNode.set(d.on, new Set());
+    byNode.get(d.on).add(d.user);
+  }
+  for (const [user, nodes] of truth) {
+    const n = await world.redisCall(['HGET', key(world, 'm', user), 'n']);
+    const there = (n || '').split(' ').filter(Boolean).sort().join(' ');
+    const should = [...nodes].sort().join(' ');
+    if (there !== should) bad.push(`${user}: Redis says "${there}", the devices are on "${should}"`);
+  }
+  const found = new Map();
+  for (const k of await scan(world, `${world.prefix}{??}:o:*`)) {
+    const node = k.slice(k.indexOf(':o:') + 3);
+    if (!found.has(node)) found.set(node, new Set());
+    for (const u of await world.redisCall(['SMEMBERS', k])) found.get(node).add(u);
+  }
+  for (const [node, users] of found) {
+    const should = byNode.get(node) || new Set();
+    const extra = [...users].filter((u) => !should.has(u));
+    if (extra.length) bad.push(`the set of ${node} holds ${extra.slice(0, 5).join(', ')}${extra.length > 5 ? ` and ${extra.length - 5} more` : ''}, who are not there`);
+  }
+  for (const [node, users] of byNode) {
+    const lost = [...users].filter((u) => !found.get(node)?.has(u));
+    if (lost.length) bad.push(`the set of ${node} lacks ${lost.slice(0, 5).join(', ')}`);
+  }
+  return { bad };
+}
+
+export async function scan(world, pattern) {
+  const keys = [];
+  let at = '0';
+  do {
+    const [next, some] = await world.redisCall(['SCAN', at, 'MATCH', pattern, 'COUNT', 1000]);
+    at = String(next);
+    keys.push(...some);
+  } while (at !== '0');
+  return keys;
+}
+
+export async function leftovers(world) {
+  const bad = [];
+  for (const k of await scan(world, `${world.prefix}{??}:q:*`)) {
+    const n = await world.redisCall(['LLEN', k]);
+    const user = k.slice(k.indexOf(':q:') + 3);
+    const m = await world.redisCall(['HGETALL', key(world, 'm', user)]);
+    bad.push(`${k} holds ${n} entries; ${Array.isArray(m) ? m.join(' ') : JSON.stringify(m)}`);
+  }
+  return { bad };
+}

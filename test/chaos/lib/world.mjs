@@ -1,0 +1,223 @@
+/*
+ * world.mjs - one real redis-server and the brokers, each in its own process and, where that is allowed, in a network
+ * namespace of its own whose link can be cut. Remembers from when to when each node surely heard what was published.
+ */
+import { execFileSync } from 'node:child_process';
+import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { BIN, until } from '../../integration/lib/env.mjs';
+import { Proc } from '../../integration/lib/proc.mjs';
+import { Redis } from '../../integration/lib/redis.mjs';
+import { SECRET } from '../../integration/lib/tokens.mjs';
+import { sleep } from './rng.mjs';
+
+const { createClient } = createRequire(new URL('../../integration/package.json', import.meta.url))('redis');
+const READY = /^crier ready node=(\S+) plain=\S+:(\d+)/m;
+export const API_KEY = 'an-api-key-of-the-chaos-test';
+export const OURS = 'the-test';
+const POLL_MS = 150;
+
+const ip = (...args) => execFileSync('ip', args, { stdio: 'pipe' });
+
+/* A namespace with one link to this one: 10.<net>.<i>.1 here, 10.<net>.<i>.2 there. */
+class Link {
+  static supported() {
+    if (process.getuid?.() !== 0) return 'needs root';
+    const l = new Link(250, 250);
+    try {
+      l.make();
+      return true;
+    } catch (e) {
+      return String(e.stderr || e.message).trim().split('\n')[0];
+    } finally {
+      l.remove();
+    }
+  }
+
+  constructor(net, i) {
+    this.ns = `crier-${process.pid}-${i}`;
+    this.dev = `cr${process.pid % 100000}x${i}`;
+    this.here = `10.${net}.${i}.1`;
+    this.there = `10.${net}.${i}.2`;
+  }
+
+  make() {
+    ip('netns', 'add', this.ns);
+    ip('link', 'add', this.dev, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', this.ns);
+    ip('addr', 'add', `${this.here}/30`, 'dev', this.dev);
+    ip('link', 'set', this.dev, 'up');
+    ip('-n', this.ns, 'addr', 'add', `${this.there}/30`, 'dev', 'eth0');
+    ip('-n', this.ns, 'link', 'set', 'eth0', 'up');
+    ip('-n', this.ns, 'link', 'set', 'lo', 'up');
+  }
+
+  set(up) {
+    ip('link', 'set', this.dev, up ? 'up' : 'down');
+  }
+
+  remove() {
+    for (const args of [['link', 'del', this.dev], ['netns', 'del', this.ns]]) {
+      try {
+        ip(...args);
+      } catch {
+        /* it was not there */
+      }
+    }
+  }
+}
+
+export class Node {
+  constructor(world, index, link) {
+    this.world = world;
+    this.index = index;
+    this.name = `n${index}`;
+    this.link = link;
+    this.host = link ? link.there : '127.0.0.1';
+    this.heard = []; // [from, to]: /readyz was green all that time and nothing was done to the node
+    this.ends = []; // when it was killed, or frozen for so long that the others take it for dead
+    this.starts = 0;
+  }
+
+  /* Starts the process and waits for its line. */
+  async up() {
+    const { world, link } = this;
+    const redis = `redis://${link ? link.here : '127.0.0.1'}:${world.redis.port}`;
+    const args = ['--listen', `${this.host}:0`, '--shards', '2', '--node', this.name, '--redis', redis, '--prefix', world.prefix];
+    args.push('--jwt-key', `HS256:${SECRET}`, '--api-key', API_KEY, '--drain-timeout', '1s', ...world.brokerArgs);
+    const env = Object.fromEntries(Object.entries(process.env).filter(([k]) => !k.startsWith('CRIER_')));
+    this.proc = link ? new Proc('ip', ['netns', 'exec', link.ns, BIN, ...args], { name: this.name, env }) : new Proc(BIN, args, { name: this.name, env });
+    const { proc } = this;
+    this.starts++;
+    const file = join(world.logs, `${this.name}.log`);
+    appendFileSync(file, `==== start ${this.starts} of ${this.name}, pid ${proc.pid}, at ${world.clock()} ms\n`);
+    proc.child.stderr.on('data', (text) => appendFileSync(file, text));
+    const [, full, port] = await proc.expect('stdout', READY, 20000);
+    this.full = full;
+    this.port = Number(port);
+    this.running = true;
+  }
+
+  /* kill -9. */
+  async down() {
+    this.running = false;
+    this.disturbed();
+    this.ends.push(Date.now());
+    this.proc.expected = true;
+    await this.proc.kill('SIGKILL');
+  }
+
+  /* Nothing heard from here on is sure to be heard, until /readyz is seen green again. */
+  disturbed() {
+    const now = Date.now();
+    this.quietSince = now;
+    if (this.since) this.heard.push([this.since, now]);
+    this.since = undefined;
+  }
+
+  /* Did it surely hear what was published between t0 and t1, and did it live on for `ms`? */
+  heardFor(t0, t1, ms, settle) {
+    const spans = this.since ? [...this.heard, [this.since, Infinity]] : this.heard;
+    return spans.some(([from, to]) => from <= t0 && t1 + settle <= to) && !this.ends.some((t) => t >= t0 && t <= t1 + ms);
+  }
+
+  async #poll() {
+    const asked = Date.now();
+    const good = this.running && (await httpStatus(this, '/readyz', 1000)) === 200;
+    if (good && !this.since && asked > (this.quietSince || 0) + 300) this.since = asked;
+    if (!good && this.since) this.disturbed();
+    this.ready = good;
+  }
+
+  async watch() {
+    while (!this.world.over) {
+      await this.#poll();
+      await sleep(POLL_MS);
+    }
+  }
+}
+
+export function httpStatus(node, path, timeout) {
+  return new Promise((resolve) => {
+    const req = http.get({ host: node.host, port: node.port, path, timeout, agent: false }, (res) => {
+      res.resume();
+      resolve(res.statusCode);
+    });
+    req.on('timeout', () => req.destroy());
+    req.on('error', () => resolve(0));
+    req.on('close', () => resolve(0));
+  });
+}
+
+export class World {
+  /* options: nodes, seed, logs (folder), brokerArgs, links (use namespaces if possible), redisFlags. */
+  constructor(options) {
+    Object.assign(this, options);
+    this.prefix = 'chaos:';
+    this.t0 = Date.now();
+    this.nodes = [];
+    mkdirSync(this.logs, { recursive: true });
+  }
+
+  /* Milliseconds since the start. */
+  clock(t = Date.now()) {
+    return t - this.t0;
+  }
+
+  note(text) {
+    const line = `${String(this.clock()).padStart(7)} ms  ${text}`;
+    (this.history ||= []).push(line);
+    if (process.env.VERBOSE) console.log(`# ${line}`);
+  }
+
+  async start(prepare) {
+    this.linksWhy = this.links ? Link.supported() : 'not asked for';
+    const net = 100 + (process.pid % 100);
+    const links = this.linksWhy === true ? Array.from({ length: this.nodeCount }, (_, i) => new Link(net, i)) : [];
+    process.on('exit', () => links.forEach((l) => l.remove()));
+    links.forEach((l) => l.make());
+    this.redis = await Redis.start({ bind: ['127.0.0.1', ...links.map((l) => l.here)], 'protected-mode': 'no', ...this.redisFlags });
+    this.control = await this.client();
+    await prepare?.(this);
+    this.nodes = Array.from({ length: this.nodeCount }, (_, i) => new Node(this, i, links[i]));
+    await Promise.all(this.nodes.map((n) => n.up()));
+    this.watches = this.nodes.map((n) => n.watch());
+    await until(() => this.nodes.every((n) => n.ready), 'all brokers are ready', 20000);
+  }
+
+  /* A Redis connection of the test, that faults leave alone. */
+  async client() {
+    const socket = { reconnectStrategy: () => 50, connectTimeout: 2000 };
+    const c = createClient({ url: this.redis.url, name: OURS, disableOfflineQueue: true, socket });
+    c.on('error', () => {});
+    await c.connect();
+    return c;
+  }
+
+  async redisCall(args) {
+    return this.control.sendCommand(args.map(String));
+  }
+
+  partition(user) {
+    return this.redisCall(['EVAL', 'return string.sub(redis.sha1hex(ARGV[1]),1,2)', 0, user]);
+  }
+
+  async stop() {
+    this.over = true;
+    await Promise.all(this.watches || []);
+    for (const n of this.nodes) {
+      n.proc.child.kill('SIGCONT');
+      await n.proc.kill('SIGKILL');
+    }
+    await this.control?.disconnect().catch(() => {});
+    await this.redis?.stop();
+    this.nodes.forEach((n) => n.link?.remove());
+  }
+
+  write(name, text) {
+    const path = join(this.logs, name);
+    writeFileSync(path, text);
+    return path;
+  }
+}
