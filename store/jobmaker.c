@@ -82,16 +82,13 @@ static enum job_made read_envelope(struct jobmaker *jm, struct span payload, str
     return JOB_NO_MEMORY;
 }
 
-enum job_made job_make(struct jobmaker *jm, const struct job_source *src, struct job **out, char *why, size_t whylen)
+static enum job_made pack(struct jobmaker *jm, const struct job_source *src, const struct envelope *env,
+                          struct job **out, char *why, size_t whylen)
 {
-    struct envelope env;
-    enum job_made made = read_envelope(jm, src->payload, &env, why, whylen);
-    if (made != JOB_MADE)
-        return made;
-    if (env.odd)
+    if (env->odd)
         metric_add(jm->metrics, M_ODD_ENVELOPES, 1);
     char id[ID_MAX];
-    struct span name = src->id.n ? src->id : env.id;
+    struct span name = src->id.n ? src->id : env->id;
     if (name.n == 0)
         name = make_id(jm, src, id);
     struct job *j = job_pack(&(struct job_head){.kind = src->kind,
@@ -101,13 +98,13 @@ enum job_made job_make(struct jobmaker *jm, const struct job_source *src, struct
                                                 .expires_s = src->expires_s,
                                                 .ts_ms = (src->seq ? src->seq : clock_real_us()) / 1000,
                                                 .id = name,
-                                                .event = env.event,
-                                                .from = env.from,
-                                                .collapse = env.collapse,
-                                                .priority = env.priority,
-                                                .track = env.track,
-                                                .format = env.format,
-                                                .data = env.data});
+                                                .event = env->event,
+                                                .from = env->from,
+                                                .collapse = env->collapse,
+                                                .priority = env->priority,
+                                                .track = env->track,
+                                                .format = env->format,
+                                                .data = env->data});
     if (!j) {
         snprintf(why, whylen, "Memory is out.");
         return JOB_NO_MEMORY;
@@ -115,6 +112,26 @@ enum job_made job_make(struct jobmaker *jm, const struct job_source *src, struct
     j->born_us = clock_mono_us();
     *out = j;
     return JOB_MADE;
+}
+
+enum job_made job_make(struct jobmaker *jm, const struct job_source *src, struct job **out, char *why, size_t whylen)
+{
+    struct envelope env;
+    enum job_made made = read_envelope(jm, src->payload, &env, why, whylen);
+    return made == JOB_MADE ? pack(jm, src, &env, out, why, whylen) : made;
+}
+
+enum job_made job_make_live(struct jobmaker *jm, const struct job_source *src, bool wanted, struct job **out)
+{
+    struct envelope env;
+    char why[120];
+    *out = NULL;
+    if (!memmem(src->payload.p, src->payload.n, "ttl", 3)) /* cheaper than reading it */
+        return JOB_REFUSED;
+    enum job_made made = read_envelope(jm, src->payload, &env, why, sizeof(why));
+    if (made == JOB_MADE && (env.ttl_s != 0 || env.id.n))
+        return JOB_REFUSED;
+    return made == JOB_MADE && wanted ? pack(jm, src, &env, out, why, sizeof(why)) : made;
 }
 
 enum job_made job_read_terms(struct jobmaker *jm, struct span payload, struct job_terms *out, char *why, size_t whylen)

@@ -33,6 +33,11 @@ enum job_made { JOB_MADE, JOB_REFUSED, JOB_NO_MEMORY };
 enum job_made job_make(struct jobmaker *jm, const struct job_source *src, struct job **out, char *why,
                        size_t whylen) MUST_CHECK;
 
+/* The same for a P without a place in an inbox that is for those alone who are here now: it says ttl 0, and has no id
+ * that somebody would have to claim. JOB_REFUSED: it is no such P, or broken. Not `wanted`: *out stays NULL. */
+enum job_made job_make_live(struct jobmaker *jm, const struct job_source *src, bool wanted,
+                            struct job **out) MUST_CHECK;
+
 /* What a store must know of a P before it is kept: time to live and id. */
 struct job_terms {
     uint32_t ttl_s; /* TTL_UNSET: not said */

@@ -5,6 +5,7 @@
  *   n:<node>  frames from crier_send for users registered here (several may follow each other), and this node's probe
  *   room:*, all   P for local members, from whoever published it
  *   user:*    raw P for a user anywhere: one node of the cluster stores it
+ *             (one that is live only and has no id needs nobody: each node hands it to its own users at once)
  *   mark      markers in the order of the raw messages: who is alive
  *
  * A raw message belongs to the node that the last marker's names give its user's partition to; every node reads the
@@ -205,6 +206,25 @@ void redis_recv_free(struct redis_store *s)
         free(CONTAINER_OF(l, struct held, link));
 }
 
+/* A live-only message is for who is here now: every node sees it and gives it to its own. False: it is no such one. */
+static bool take_live(struct redis_store *s, struct span user, struct span payload)
+{
+    struct job_source src = {.kind = TARGET_USER, .target = user, .payload = payload};
+    struct job *j;
+    switch (job_make_live(&s->jm, &src, redis_user(s, user) != NULL, &j)) {
+    case JOB_MADE:
+        if (j)
+            s->up.job(s->up.arg, j);
+        return true;
+    case JOB_REFUSED:
+        return false;
+    case JOB_NO_MEMORY:
+        break;
+    }
+    metric_add(s->metrics, M_DROP_MEMORY, 1);
+    return true;
+}
+
 /* ---- all channels ---- */
 
 static bool is_own_channel(const struct redis_store *s, struct span channel)
@@ -232,7 +252,8 @@ void redis_on_message(void *arg, struct span channel, struct span payload)
         struct job_source src = {.kind = kind, .target = name, .payload = payload};
         switch (kind) {
         case TARGET_USER:
-            take_raw(s, name, payload);
+            if (!take_live(s, name, payload))
+                take_raw(s, name, payload);
             break;
         case TARGET_ROOM:
         case TARGET_ALL:

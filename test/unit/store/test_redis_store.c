@@ -97,6 +97,30 @@ static void a_bare_publish_obeys_ttl_and_id(void **state)
     assert_int_equal(b->jobs[2]->head.prev, b->jobs[1]->head.seq);
 }
 
+static void a_bare_live_publish_reaches_a_user_on_every_node_once(void **state)
+{
+    struct bench *b = *state, *c = malloc(sizeof(*c));
+    open_bench(c, b->cfg.prefix, "node-2.def");
+    bench_attach(b, "42", "d");
+    bench_attach(c, "42", "e");
+    publish(b, "user:42", "{\"data\":1,\"ttl\":0}");
+    publish(b, "user:nobody", "{\"data\":1,\"ttl\":0}");
+    publish(b, "user:42", "{\"data\":2,\"ttl\":0,\"id\":\"claimed\"}");
+    publish(b, "user:42", "{\"data\":\"not ttl\"}");
+    BENCH_WAIT(b, (event_base_loop(c->base, EVLOOP_NONBLOCK), b->njobs >= 3 && c->njobs >= 3));
+    const struct bench *each[] = {b, c};
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(each[i]->njobs, 3);
+        assert_true(span_says(each[i]->jobs[0]->head.data, "1"));
+        assert_int_equal(each[i]->jobs[0]->head.seq, 0);
+        assert_true(span_says(each[i]->jobs[1]->head.id, "claimed"));
+        assert_true(each[i]->jobs[2]->head.seq > 0);
+    }
+    assert_int_equal(metric_get(&b->metrics, M_STORED) + metric_get(&c->metrics, M_STORED), 1);
+    bench_close(c);
+    free(c);
+}
+
 static void a_bare_publish_is_stored_by_one_of_two_nodes(void **state)
 {
     struct bench *b = *state, *c = malloc(sizeof(*c));
@@ -468,6 +492,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(a_bare_publish_reaches_users_rooms_and_all),
         T(a_bare_publish_obeys_ttl_and_id),
+        T(a_bare_live_publish_reaches_a_user_on_every_node_once),
         T(a_bare_publish_is_stored_by_one_of_two_nodes),
         T(a_user_is_reached_on_another_node),
         T(what_is_refused_is_kept_with_its_reason),
