@@ -11,6 +11,7 @@
     X(CONNS_SSE, G, "crier_clients", "transport=\"sse\"", "Clients with a session now.")                               \
     X(CONNS_POLL, G, "crier_clients", "transport=\"poll\"", "Clients with a session now.")                             \
     X(CONNS_TCP, G, "crier_clients", "transport=\"tcp\"", "Clients with a session now.")                               \
+    X(POLLS_HELD, G, "crier_polls_held", "", "Polls that are not answered yet.")                                       \
     X(CONNS_ACCEPTED, C, "crier_accepted_total", "", "Connections accepted.")                                          \
     X(CONNS_MOVED, C, "crier_moved_total", "", "Connections moved to the shard that owns their user.")                 \
     X(USERS, G, "crier_users", "", "Users with a connection on this node, per shard summed.")                          \

@@ -55,6 +55,7 @@ static struct call *stop_waiting(struct poll *p)
 {
     struct call *call = p->waiting;
     p->waiting = NULL;
+    metric_sub(p->shard->m, M_POLLS_HELD, 1);
     rest(p);
     return call;
 }
@@ -498,6 +499,7 @@ void poll_ask(struct shard *s, struct call *call)
     metric_add(s->m, M_CLIENT_MSGS_IN, 1);
     list_unlink(&p->idle);
     p->waiting = call;
+    metric_add(s->m, M_POLLS_HELD, 1);
     if (call->after != CALL_NO_AFTER)
         drop_page(p);
     note_after(p);
