@@ -246,7 +246,7 @@ end
 
 -- ---- sessions --------------------------------------------------------------------------------------------------
 
--- KEYS m q o   ARGV user node device kind since limit maxbytes    since -1: the client says nothing
+-- KEYS m q o   ARGV user node device kind since limit maxbytes session_s guest_s   since -1: the client says nothing
 -- -> {top, cursor, gap, came_online, more, pending, entry...}
 local function attach(K, A)
   local mk, qk = K[1], K[2]
@@ -267,6 +267,10 @@ local function attach(K, A)
     if before > cur and before > gap then gap = before end
   end
   redis.call('HSET', mk, 'd:' .. A[3], device_text(cur, sec, A[4], '*'))
+  if cur > stored then                       -- what it brings is as good as an ack
+    if cur > tonumber(v[3] or 0) then redis.call('HSET', mk, 'a', int(cur)) end
+    trim(mk, qk, sec, tonumber(A[8]), tonumber(A[9]))
+  end
   renew(mk, v[5], sec)
   local r = {top, cur, gap, edge, 0, 0}
   r[5], r[6] = page(qk, cur, top, tonumber(A[6]), tonumber(A[7]), sec, r)

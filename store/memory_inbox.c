@@ -206,6 +206,8 @@ bool user_inbox_attach(struct user_inbox *b, struct op_attach *a, uint64_t now_s
             a->page.gap = before;
     }
     *d = (struct inbox_device){d->name, a->cursor, now_s, a->named, true};
+    if (a->cursor > b->best) /* what it brings is as good as an ack */
+        b->best = a->cursor;
     b->registered = true;
     return true;
 }

@@ -46,8 +46,8 @@ bool user_inbox_reserve(struct user_inbox *b) MUST_CHECK;
  */
 void user_inbox_append(struct user_inbox *b, struct job *j, unsigned most);
 
-/* Where the device's session starts, and the gap it is to be told of; fills cursor and page.gap. False when memory is
- * out. */
+/* Where the device's session starts, and the gap it is to be told of; fills cursor and page.gap. What the client brings
+ * may allow a trim, which is the caller's. False when memory is out. */
 bool user_inbox_attach(struct user_inbox *b, struct op_attach *a, uint64_t now_s) MUST_CHECK;
 /* Entries with seq > from into the page; *pending: how many there are in all. False when memory is out. */
 bool user_inbox_page(const struct user_inbox *b, uint64_t from, unsigned limit, size_t max_bytes, uint64_t now_s,

@@ -221,6 +221,13 @@ static struct user_inbox *find_or_make(struct memory_store *s, const char *user)
     return NULL;
 }
 
+static void trim(struct memory_store *s, struct user_inbox *b, uint64_t now)
+{
+    size_t before = b->bytes;
+    user_inbox_trim(b, now, sessions(s));
+    s->bytes -= before - b->bytes;
+}
+
 static void attach(struct memory_store *s, struct op *op)
 {
     struct op_attach *a = &op->attach;
@@ -228,6 +235,8 @@ static void attach(struct memory_store *s, struct op *op)
     struct user_inbox *b = find_or_make(s, a->user);
     if (b && user_inbox_attach(b, a, now) &&
         user_inbox_page(b, a->cursor, PAGE, PAGE_BYTES, now, &a->page, &a->pending)) {
+        if (a->has_since)
+            trim(s, b, now);
         finish(s, op, OP_OK, NULL);
         return;
     }
@@ -246,13 +255,6 @@ static void fetch(struct memory_store *s, struct op *op)
         f->page.gap = b->gap;
     bool good = !b || user_inbox_page(b, f->from, PAGE, PAGE_BYTES, now_s(), &f->page, &pending);
     finish(s, op, good ? OP_OK : OP_FULL, "Memory is out.");
-}
-
-static void trim(struct memory_store *s, struct user_inbox *b, uint64_t now)
-{
-    size_t before = b->bytes;
-    user_inbox_trim(b, now, sessions(s));
-    s->bytes -= before - b->bytes;
 }
 
 static void detach(struct memory_store *s, struct op *op)

@@ -331,6 +331,7 @@ void redis_attach(struct redis_store *s, struct op *op)
         resp_str(&s->args, "-1");
     resp_u64(&s->args, REDIS_PAGE);
     resp_u64(&s->args, REDIS_PAGE_BYTES);
+    arg_sessions(s);
     enum redis_sent sent = redis_send(s, on_attached, op, false);
     if (sent == REDIS_SENT)
         return;

@@ -253,6 +253,23 @@ static void what_the_client_brings_wins_within_bounds(void **state)
     assert_int_equal(op->attach.page.njobs, 1);
 }
 
+static void what_the_client_brings_is_an_ack(void **state)
+{
+    struct bench *b = *state;
+    uint64_t seq[3];
+    bench_attach(b, "alice", "phone");
+    bench_attach(b, "alice", "desk");
+    for (unsigned i = 0; i < 3; i++)
+        seq[i] = bench_push(b, TARGET_USER, "alice", "1", NULL, UINT32_MAX)->seq;
+    bench_run(b, attach_op("alice", "phone", true, true, seq[2]));
+    assert_int_equal(bench_fetch(b, "alice", 0)->njobs, 3); /* desk holds them */
+    bench_run(b, attach_op("alice", "desk", true, true, seq[1]));
+    assert_int_equal(bench_fetch(b, "alice", 0)->njobs, 1);
+    bench_run(b, attach_op("alice", "desk", true, true, seq[2]));
+    assert_int_equal(bench_fetch(b, "alice", 0)->njobs, 0);
+    assert_int_equal(bench_attach(b, "alice", "new")->cursor, seq[2]);
+}
+
 static void a_guest_holds_nothing_for_long(void **state)
 {
     struct bench *b = *state;
@@ -455,6 +472,7 @@ int main(void)
         BOTH(acks_move_the_cursor_and_trim),
         BOTH(a_new_device_starts_where_the_quickest_is),
         BOTH(what_the_client_brings_wins_within_bounds),
+        BOTH(what_the_client_brings_is_an_ack),
         BOTH(a_guest_holds_nothing_for_long),
         BOTH(the_seventeenth_device_takes_the_oldest_place),
         BOTH(the_cap_drops_the_oldest_and_says_so),
