@@ -11,6 +11,13 @@
 #ifndef TEST_UNIT_NET_SHARD_WORLD_H
 #define TEST_UNIT_NET_SHARD_WORLD_H
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
