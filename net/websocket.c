@@ -20,7 +20,6 @@
 #include "net/ws.h"
 
 #define CLOSE_WAIT_MS 3000
-#define EVIDENCE_MS   1000
 
 static struct ws *ws_of(struct conn *c)
 {
@@ -95,15 +94,11 @@ static void protocol_error(struct conn *c, unsigned code, const char *reason)
 
 /* ---- heartbeats and evidence ---- */
 
-/* A ping whose pong proves that everything sent before it has arrived: of the protocol, or, where the client asked for
- * those, a message that its program answers itself. */
+/* A ping of the protocol, or, where the client asked for those, a message that its program answers itself. */
 static void send_ping(struct conn *c)
 {
     struct ws *w = ws_of(c);
     struct session *s = &w->session;
-    w->ping_seq = s->sent;
-    w->ping_out = true;
-    w->last_ping_ms = (uint32_t)c->shard->now_ms;
     if (w->message_ping) {
         struct buf b;
         buf_init(&b, 256);
@@ -116,104 +111,32 @@ static void send_ping(struct conn *c)
     (void)send_frame(c, WS_PING, span_of(w->ping_nonce, sizeof w->ping_nonce));
 }
 
-static void seek_evidence(struct conn *c)
-{
-    struct ws *w = ws_of(c);
-    struct session *s = &w->session;
-    if (s->state != SESSION_LIVE || s->sent <= s->acked || !s->flight_count)
-        return;
-    if (s->ack_mode == ACK_SENT) {
-        if (conn_sent_all(c))
-            session_ack(s, s->sent);
-    } else if (s->ack_mode == ACK_AUTO && !w->ping_out) {
-        send_ping(c);
-    }
-}
-
-static uint32_t at_most(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
-
 static void want_evidence(struct session *s)
 {
-    struct conn *c = s->conn;
-    struct ws *w = ws_of(c);
-    uint32_t since = (uint32_t)c->shard->now_ms - w->last_ping_ms;
-    if (s->evidence_due || w->ping_out)
-        return;
-    s->evidence_due = true;
-    /* the connection's one timer serves the heartbeat too: it may come sooner, never later */
-    conn_timer(c, since >= EVIDENCE_MS && s->ack_mode == ACK_AUTO ? 1 : at_most(EVIDENCE_MS, c->shard->cfg->ping_ms));
-}
-
-/* A heartbeat when the client was silent for long; how long until the next look. */
-static uint32_t heartbeat(struct conn *c)
-{
-    struct ws *w = ws_of(c);
-    const struct config *cfg = c->shard->cfg;
-    uint32_t silent = conn_silent_ms(c), since_ping = (uint32_t)c->shard->now_ms - w->last_ping_ms;
-    if (silent < cfg->ping_ms)
-        return at_most(cfg->ping_ms - silent, cfg->idle_ms - silent);
-    if (since_ping >= cfg->ping_ms || since_ping > silent)
-        send_ping(c);
-    return at_most(cfg->ping_ms, cfg->idle_ms - silent);
+    pulse_want(&ws_of(s->conn)->pulse, s);
 }
 
 static void on_timer(struct conn *c)
 {
     struct ws *w = ws_of(c);
-    const struct config *cfg = c->shard->cfg;
-    if (w->close_sent) {
+    if (w->close_sent)
         conn_close(c, w->why);
-        return;
-    }
-    if (conn_silent_ms(c) >= cfg->idle_ms) {
-        conn_close(c, CLOSE_IDLE);
-        return;
-    }
-    if (c->corked)
-        conn_cork(c, false); /* no welcome yet: the store takes its time */
-    uint32_t next = heartbeat(c);
-    if (w->session.evidence_due) {
-        w->session.evidence_due = false;
-        seek_evidence(c);
-        if (w->session.ack_mode == ACK_SENT && w->session.flight_count) {
-            w->session.evidence_due = true;
-            next = at_most(next, EVIDENCE_MS);
-        }
-    }
-    uint32_t token = c->state == CONN_OPEN && !w->close_sent && w->session.state != SESSION_OVER && w->session.who
-                         ? session_token_check(&w->session)
-                         : 0;
-    if (c->state == CONN_OPEN && !w->close_sent)
-        conn_timer(c, token ? at_most(next, token) : next);
-}
-
-static void proven(struct conn *c)
-{
-    struct ws *w = ws_of(c);
-    struct session *s = &w->session;
-    w->ping_out = false;
-    if (s->ack_mode == ACK_AUTO && s->state == SESSION_LIVE) {
-        session_ack(s, w->ping_seq);
-        if (s->flight_count)
-            want_evidence(s);
-    }
+    else
+        pulse_beat(&w->pulse, c, &w->session, send_ping);
 }
 
 static void on_pong_frame(struct conn *c, struct span payload)
 {
     struct ws *w = ws_of(c);
-    if (w->ping_out && !w->message_ping && span_eq(payload, span_of(w->ping_nonce, sizeof w->ping_nonce)))
-        proven(c);
+    if (w->pulse.out && !w->message_ping && span_eq(payload, span_of(w->ping_nonce, sizeof w->ping_nonce)))
+        pulse_proven(&w->pulse, &w->session);
 }
 
 static void on_pong_message(struct session *s)
 {
     struct ws *w = ws_of(s->conn);
-    if (w->ping_out && w->message_ping)
-        proven(s->conn);
+    if (w->pulse.out && w->message_ping)
+        pulse_proven(&w->pulse, s);
 }
 
 /* ---- input ---- */
@@ -538,8 +461,7 @@ static void begin_session(struct conn *c)
 void ws_begin(struct conn *c)
 {
     struct ws *w = ws_of(c);
-    w->last_ping_ms = (uint32_t)c->shard->now_ms;
-    conn_timer(c, c->shard->cfg->ping_ms);
+    pulse_start(&w->pulse, c);
     if (w->echo)
         conn_cork(c, false);
     else

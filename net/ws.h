@@ -5,6 +5,7 @@
 #ifndef NET_WS_H
 #define NET_WS_H
 
+#include "net/pulse.h"
 #include "net/session.h"
 #include "net/websocket.h"
 #include "proto/utf8.h"
@@ -26,15 +27,14 @@ struct ws {
     uint32_t left; /* payload bytes of the frame in hand still to come */
     uint64_t offset;
     uint8_t mask[4];
-    uint64_t ping_seq; /* what the pong to the last ping proves */
-    uint32_t last_ping_ms;
+    struct pulse pulse;
     uint8_t ping_nonce[8];
     struct packer *packer; /* contexts of this connection: with takeover alone, made at first need */
     struct unpacker *unpacker;
     struct ws_deflate z; /* what was agreed; server_bits 0: no compression */
     enum close_reason why : 8;
-    bool fin : 1, in_payload : 1, echo : 1, msgpack : 1, message_ping : 1, ping_out : 1, close_sent : 1,
-        close_received : 1, squeezed : 1; /* squeezed: the message in hand is compressed */
+    bool fin : 1, in_payload : 1, echo : 1, msgpack : 1, message_ping : 1, close_sent : 1, close_received : 1,
+        squeezed : 1; /* squeezed: the message in hand is compressed */
 };
 
 extern const struct conn_proto ws_proto;
