@@ -17,7 +17,7 @@ export class Device {
     this.last = 0;
     this.base = undefined; // the cursor of the first welcome: what came before was never this device's
     this.log = []; // {seq, token, at} of what was taken
-    this.live = new Map(); // token -> how often
+    this.live = new Map(); // token -> when and where it came
     this.rooms = new Map();
     this.gaps = []; // {from, to}
     this.faults = []; // sentences: what no device may ever see
@@ -59,7 +59,8 @@ export class Device {
     if (m.seq === undefined) {
       const where = m.room !== undefined || m.all ? this.rooms : this.live;
       if (where === this.live && data.u !== this.user) this.#fault(`a message to ${data.u} came: ${token}`);
-      where.set(token, (where.get(token) || 0) + 1);
+      if (!where.has(token)) where.set(token, []);
+      where.get(token).push({ at: this.world.clock(), on: this.on, by: conn.kind, conn });
       return;
     }
     const seq = Number(m.seq);

@@ -26,6 +26,7 @@ export function seqsSeen(devices) {
   return { seqs, twice };
 }
 
+const storable = (e) => e.kind !== 'live';
 const keepable = (e) => e.kind === 'stored' || e.kind === 'large';
 
 /* What each user's devices must have: entries with their seq. */
@@ -33,7 +34,7 @@ function owed(book, seen) {
   const users = new Map();
   for (const e of book.entries.values()) {
     const seq = e.seq || seen.seqs.get(e.token);
-    if (!keepable(e) || !seq) continue;
+    if (!storable(e) || !seq) continue;
     if (!users.has(e.user)) users.set(e.user, []);
     users.get(e.user).push({ e, seq });
   }
@@ -45,6 +46,8 @@ function owed(book, seen) {
 export function missing(world, book, devices) {
   const seen = seqsSeen(devices);
   const users = owed(book, seen);
+  const maybes = new Map(); // never answered and never seen: they may have taken room in the inbox
+  for (const e of book.entries.values()) if (!e.seq && !seen.seqs.has(e.token) && storable(e)) maybes.set(e.user, (maybes.get(e.user) || 0) + 1);
   const bad = [];
   const badGaps = [];
   let checked = 0;
@@ -52,13 +55,15 @@ export function missing(world, book, devices) {
   for (const d of devices) {
     const has = new Set(d.log.map((l) => l.token));
     const list = users.get(d.user) || [];
+    const unsure = maybes.get(d.user) || 0;
     for (const [i, { e, seq }] of list.entries()) {
-      if (seq <= d.base) continue;
+      if (seq <= d.base || !keepable(e)) continue;
       checked++;
       if (has.has(e.token)) continue;
       const gap = d.gaps.find((g) => g.from <= seq && seq <= g.to);
-      if (gap && list.length - 1 - i >= world.cap) dropped++;
-      else if (gap) badGaps.push(`${d.user}/${d.name}: told of a gap ${gap.from}-${gap.to} that holds ${e.token} (${seq}), with ${list.length - 1 - i} newer ones and room for ${world.cap}`);
+      const newer = list.length - 1 - i + unsure;
+      if (gap && newer >= world.cap) dropped++;
+      else if (gap) badGaps.push(`${d.user}/${d.name}: told of a gap ${gap.from}-${gap.to} that holds ${e.token} (${seq}), with ${newer} newer ones and room for ${world.cap}`);
       else bad.push(`${d.user}/${d.name}: ${e.token} by ${e.via} (${e.state}, seq ${seq}, at ${world.clock(e.t0)}-${world.clock(e.t1)} ms, ${e.tries} tries) is missing; base ${d.base}, last ${d.last}`);
     }
   }
@@ -118,30 +123,41 @@ export function published(world, book, devices) {
 export function liveTwice(devices) {
   const bad = [];
   let came = 0;
+  let moved = 0;
   for (const d of devices) {
     for (const map of [d.live, d.rooms]) {
-      for (const [token, n] of map) {
+      for (const [token, list] of map) {
         came++;
-        if (n > 1) bad.push(`${d.user}/${d.name}: live-only ${token} came ${n} times`);
+        const again = list.find((x, i) => list.findIndex((y) => y.conn === x.conn) !== i);
+        if (again) bad.push(`${d.user}/${d.name}: live-only ${token} came ${list.length} times: ${list.map((x) => `${x.at} ms on ${x.on} by ${x.by}`).join(', ')}`);
+        else if (list.length > 1) moved++;
       }
     }
   }
-  return { bad, came };
+  return { bad, came, moved };
 }
 
 export const strangers = (devices) => ({ bad: devices.flatMap((d) => d.faults.filter((f) => !f.includes('on one connection'))) });
 
+/* The name under which a running node is known now: it took a new one if it was taken for dead meanwhile. */
+async function liveNames(world) {
+  const live = await world.redisCall(['HKEYS', `${world.prefix}{c}:nodes`]);
+  return new Map(world.nodes.map((n) => [n.full, live.find((l) => l === n.full || l.startsWith(`${n.full}-`))]));
+}
+
 /* Redis' view of who is where against where the devices are. */
 export async function presence(world, devices) {
   const bad = [];
+  const names = await liveNames(world);
   const truth = new Map();
   const byNode = new Map();
   for (const d of devices) {
     if (!truth.has(d.user)) truth.set(d.user, new Set());
-    if (!d.on) continue;
-    truth.get(d.user).add(d.on);
-    if (!byNode.has(d.on)) byNode.set(d.on, new Set());
-    byNode.get(d.on).add(d.user);
+    const on = d.on && names.get(d.conn.node.full);
+    if (!on) continue;
+    truth.get(d.user).add(on);
+    if (!byNode.has(on)) byNode.set(on, new Set());
+    byNode.get(on).add(d.user);
   }
   for (const [user, nodes] of truth) {
     const n = await world.redisCall(['HGET', key(world, 'm', user), 'n']);
