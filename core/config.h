@@ -31,6 +31,7 @@ struct config {
     char *prefix; /* "crier:" */
 
     /* node */
+    bool io_uring;     /* output of a turn in one system call, where the kernel allows it */
     unsigned shards;   /* 0: number of cores; 1-64 */
     char *node;        /* NULL: host name; an incarnation is added at start */
     unsigned drain_ms; /* how long SIGTERM waits for clients to go before it cuts them */

@@ -10,6 +10,7 @@
 #include "net/conn.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
@@ -417,6 +418,16 @@ static void output_done(struct conn *c)
     }
 }
 
+static void written(struct conn *c, size_t n)
+{
+    struct shard *s = c->shard;
+    c->last_tx_ms = (uint32_t)s->now_ms;
+    metric_add(s->m, M_WRITES, 1);
+    metric_add(s->m, M_BYTES_OUT, (uint64_t)n);
+    metric_sub(s->m, M_OUTQ_BYTES, (uint64_t)n);
+    outq_written(&c->out, n, written_message, s);
+}
+
 void conn_flush(struct conn *c)
 {
     c->dirty = false;
@@ -426,8 +437,7 @@ void conn_flush(struct conn *c)
     }
     if (c->state == CONN_DEAD || c->state == CONN_MOVING || c->corked)
         return;
-    struct shard *s = c->shard;
-    s->latency_sampled = false;
+    c->shard->latency_sampled = false;
     for (int turns = 0; !outq_empty(&c->out); turns++) {
         ssize_t n = turns < READ_BUDGET ? transport_flush(c) : IO_WRITE_LATER;
         if (n == IO_WRITE_LATER || n == IO_READ_LATER) {
@@ -439,13 +449,32 @@ void conn_flush(struct conn *c)
             conn_close(c, CLOSE_PEER_GONE);
             return;
         }
-        c->last_tx_ms = (uint32_t)s->now_ms;
-        metric_add(s->m, M_WRITES, 1);
-        metric_add(s->m, M_BYTES_OUT, (uint64_t)n);
-        metric_sub(s->m, M_OUTQ_BYTES, (uint64_t)n);
-        outq_written(&c->out, (size_t)n, written_message, s);
+        written(c, (size_t)n);
     }
     output_done(c);
+}
+
+bool conn_may_batch(const struct conn *c)
+{
+    return !c->ssl && !c->corked && (c->state == CONN_OPEN || c->state == CONN_FINISHING) && !outq_empty(&c->out);
+}
+
+void conn_batch_sent(struct conn *c, ssize_t n)
+{
+    if (c->state == CONN_DEAD)
+        return;
+    outq_unpin(&c->out);
+    c->shard->latency_sampled = false;
+    if (n > 0)
+        written(c, (size_t)n);
+    if (n == -EAGAIN)
+        want_writable(c);
+    else if (n < 0 && n != -EINTR)
+        conn_close(c, CLOSE_PEER_GONE);
+    else if (outq_empty(&c->out))
+        output_done(c);
+    else
+        conn_flush(c);
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *arg)

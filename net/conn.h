@@ -122,6 +122,10 @@ const char *conn_peer(const struct conn *c, char *out, size_t len);
 void conn_move(struct conn *c, unsigned to);
 /* The shard's own calls: the end of a turn, and the receiving half of a move. */
 void conn_flush(struct conn *c);
+/* The same in two halves, for output that leaves with that of others in one system call: may it (nothing stands in the
+ * way, and it is not TLS)? And: n bytes have left, or -errno. */
+bool conn_may_batch(const struct conn *c);
+void conn_batch_sent(struct conn *c, ssize_t n);
 void conn_resumed(struct conn *c);
 void conn_timer_fired(struct conn *c);
 bool conn_hand_over(struct conn *c); /* true: it has left this shard and must not be touched */

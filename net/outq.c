@@ -252,6 +252,11 @@ void outq_pin(struct outq *q, unsigned entries)
         q->pinned = (uint16_t)entries;
 }
 
+void outq_unpin(struct outq *q)
+{
+    q->pinned = q->offset ? 1 : 0;
+}
+
 void outq_written(struct outq *q, size_t n, void (*done)(void *arg, const struct frame *f), void *arg)
 {
     q->bytes -= (uint32_t)n;

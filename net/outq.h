@@ -73,6 +73,8 @@ unsigned outq_peek(const struct outq *q, struct iovec *iov, unsigned max, unsign
 void outq_written(struct outq *q, size_t n, void (*done)(void *arg, const struct frame *f), void *arg);
 /* Entries at the head offered to SSL_write stay as they are until written. */
 void outq_pin(struct outq *q, unsigned entries);
+/* The offer came to nothing: only an entry that has begun stays pinned. */
+void outq_unpin(struct outq *q);
 /* Lets go of everything that is not pinned. */
 void outq_drop_unpinned(struct outq *q);
 /* Gives the ring's memory back when it is empty. */

@@ -11,6 +11,7 @@
  */
 #include "net/shard.h"
 
+#include <errno.h>
 #include <event2/thread.h>
 #include <pthread.h>
 #include <signal.h>
@@ -28,6 +29,7 @@
 #include "net/call.h"
 #include "net/conn.h"
 #include "net/deflate.h"
+#include "net/flush.h"
 #include "net/poll.h"
 #include "net/room.h"
 #include "net/session.h"
@@ -241,15 +243,6 @@ static void look_again(struct shard *s)
     }
 }
 
-static void flush_dirty(struct shard *s)
-{
-    while (s->dirty) {
-        struct conn *c = s->dirty;
-        s->dirty = c->next_dirty;
-        conn_flush(c);
-    }
-}
-
 static void hand_over(struct shard *s)
 {
     struct conn *c = s->moves;
@@ -353,6 +346,8 @@ static bool set_up(struct shard *s, const struct listen_socket *socks, unsigned 
     s->rx = malloc(SHARD_RX_BYTES);
     s->staging = malloc(SHARD_RX_BYTES);
     s->base = new_base();
+    if (s->cfg->io_uring && !(s->flusher = flusher_new()))
+        log_line(LOG_WARN, "shard", "io_uring is not to be had (%s): going on without", strerror(errno));
     if (!s->rx || !s->staging || !s->base)
         return false;
     s->doorbell = event_new(s->base, inbox_fd(s->inbox), EV_READ | EV_PERSIST, on_doorbell, s);
@@ -397,6 +392,7 @@ static void release(struct shard *s)
         event_base_free(s->base);
     idmap_fini(&s->conns);
     deflate_free(s->deflate);
+    flusher_free(s->flusher);
     idmap_fini(&s->polls);
     free(s->rx);
     free(s->staging);

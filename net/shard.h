@@ -19,6 +19,7 @@
 
 struct conn;
 struct deflate;
+struct flusher;
 struct listener;
 struct op;
 
@@ -66,6 +67,7 @@ struct shard {
     struct log_limit log_close, log_http, log_bad;
     uint8_t *rx;             /* SHARD_RX_BYTES: input is read here first */
     uint8_t *staging;        /* TLS output is gathered here */
+    struct flusher *flusher; /* NULL: each connection is written by itself (net/flush.h) */
     struct deflate *deflate; /* made at first need (net/ws_deflate.c) */
 };
 

@@ -20,6 +20,7 @@
 #include "net/shard.h"
 
 #define GATHER_MAX      512  /* entries looked at in one write */
+#define GATHER_PIECE    64   /* entries that one piece of a batch may consist of */
 #define GATHER_SMALL    2048 /* mean entry size up to which copying beats scattering */
 #define TLS_CIPHERS     "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!PSK"
 #define SESSION_CONTEXT "crier"
@@ -152,6 +153,17 @@ static ssize_t flush_plain(struct conn *c, struct iovec *iov, unsigned n)
         r = n == 1 ? send(fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL) : sendmsg(fd, &m, MSG_NOSIGNAL);
     while (r < 0 && errno == EINTR);
     return sys_result(r);
+}
+
+struct span transport_piece(const struct conn *c, uint8_t *to, size_t max, unsigned *entries)
+{
+    struct iovec iov[GATHER_PIECE];
+    unsigned n = outq_peek(&c->out, iov, GATHER_PIECE, entries);
+    if (n == 1)
+        return span_of(iov[0].iov_base, iov[0].iov_len);
+    if (n < c->out.count || c->out.bytes > max || c->out.bytes / n > GATHER_SMALL)
+        return span_of(NULL, 0);
+    return span_of(to, gather(to, max, iov, n, entries));
 }
 
 static ssize_t flush_tls(struct conn *c, const struct iovec *iov, unsigned n)

@@ -27,6 +27,9 @@ ssize_t transport_read(struct conn *c, uint8_t *p, size_t n) MUST_CHECK;
 /* One gathered write of what is queued: >0 bytes accepted by the kernel; IO_WRITE_LATER, IO_READ_LATER or IO_FAILED.
  * The bytes are to be taken off the queue by the caller. */
 ssize_t transport_flush(struct conn *c) MUST_CHECK;
+/* What the next write of a plain connection would carry, as one piece: its own bytes, or copied to `to`. *entries: how
+ * many entries of the queue that is. Empty: it is better scattered (or `max` is too small to copy it all). */
+struct span transport_piece(const struct conn *c, uint8_t *to, size_t max, unsigned *entries);
 /* Bytes inside the SSL object that no EV_READ will announce. */
 bool transport_pending(const struct conn *c);
 /* Sends close_notify if that is possible without waiting, and FIN. */

@@ -7,8 +7,8 @@
  */
 #include "floor.h"
 
+#include "core/uring.h"
 #include "proto/ws_frame.h"
-#include "uring.h"
 #include "wire.h"
 
 #include <errno.h>
@@ -78,10 +78,17 @@ static void keep_late(struct floor *f, struct line *l, const uint8_t *p, size_t 
     l->late_n += n;
 }
 
+static void ring_done(void *arg, void *tag, int32_t result)
+{
+    bool *whole = arg;
+    *whole = *whole && result >= 0 && (uint32_t)result == (uint32_t)(uintptr_t)tag;
+}
+
 /* A short send in a ring cannot be mended: later bytes of the same socket may be out already. */
 static void ring_run(struct floor *f)
 {
-    if (uring_run(f->uring) == 0)
+    bool whole = true;
+    if (uring_run(f->uring, ring_done, &whole) && whole)
         return;
     fprintf(stderr, "crier-bench: a socket had no room for a send of the ring: a smaller --window is needed\n");
     _exit(1);
@@ -90,7 +97,7 @@ static void ring_run(struct floor *f)
 static void deliver(struct floor *f, struct line *l, const uint8_t *p, size_t n)
 {
     if (f->uring) {
-        while (!uring_send(f->uring, l->fd, p, n))
+        while (!uring_send(f->uring, l->fd, p, n, (void *)(uintptr_t)n))
             ring_run(f);
         return;
     }

@@ -1,9 +1,12 @@
 /*
  * uring.c - the smallest use of io_uring: fill the submission ring, one io_uring_enter that submits and collects. Sends
- * carry MSG_DONTWAIT, so each completes while it is submitted, in the order queued. One thread. The ring is mapped once
- * and unmapped in uring_free.
+ * carry MSG_DONTWAIT, so each completes while it is submitted, in the order queued.
+ *
+ * All results are there before the first is told. user_data is the index of the send's tag. Nothing is in flight
+ * outside uring_run, hence what sends borrow and the ring itself may go at any other time. One thread; the ring is
+ * mapped once and unmapped in uring_free.
  */
-#include "uring.h"
+#include "core/uring.h"
 
 #include <errno.h>
 #include <linux/io_uring.h>
@@ -14,6 +17,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+struct sent {
+    void *tag;
+    int32_t result;
+};
+
 struct uring {
     int fd;
     struct io_uring_params p;
@@ -21,6 +29,7 @@ struct uring {
     size_t rings_size;
     struct io_uring_sqe *sqes;
     unsigned queued; /* in the submission ring, not submitted */
+    struct sent *sent;
 };
 
 static _Atomic unsigned *word(struct uring *u, unsigned offset)
@@ -51,7 +60,9 @@ struct uring *uring_new(unsigned entries)
     if (!u)
         return NULL;
     u->fd = (int)syscall(SYS_io_uring_setup, entries, &u->p);
-    if (u->fd < 0 || map(u) < 0) {
+    if (u->fd >= 0)
+        u->sent = calloc(u->p.sq_entries, sizeof *u->sent);
+    if (!u->sent || map(u) < 0) {
         int saved = errno;
         uring_free(u);
         errno = saved;
@@ -70,10 +81,11 @@ void uring_free(struct uring *u)
         munmap(u->rings, u->rings_size);
     if (u->fd >= 0)
         close(u->fd);
+    free(u->sent);
     free(u);
 }
 
-bool uring_send(struct uring *u, int fd, const void *p, size_t n)
+bool uring_send(struct uring *u, int fd, const void *p, size_t n, void *tag)
 {
     if (u->queued == u->p.sq_entries)
         return false;
@@ -84,42 +96,51 @@ bool uring_send(struct uring *u, int fd, const void *p, size_t n)
     e->opcode = IORING_OP_SEND;
     e->fd = fd;
     e->addr = (uint64_t)(uintptr_t)p;
-    e->len = (uint32_t)n;
+    e->len = n < INT32_MAX ? (uint32_t)n : INT32_MAX;
     e->msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL;
-    e->user_data = n;
+    e->user_data = u->queued;
+    u->sent[u->queued++] = (struct sent){tag, -EAGAIN};
     atomic_store_explicit(word(u, u->p.sq_off.array + at * (unsigned)sizeof(unsigned)), at, memory_order_relaxed);
     atomic_store_explicit(word(u, u->p.sq_off.tail), tail + 1, memory_order_release);
-    u->queued++;
     return true;
 }
 
-/* Results that are there; false when one was not a whole send. */
-static bool collect(struct uring *u, unsigned *left)
+/* Takes the results that are there; returns how many. */
+static unsigned collect(struct uring *u)
 {
     unsigned head = atomic_load_explicit(word(u, u->p.cq_off.head), memory_order_relaxed);
     unsigned tail = atomic_load_explicit(word(u, u->p.cq_off.tail), memory_order_acquire);
     const struct io_uring_cqe *cqes = (const void *)(u->rings + u->p.cq_off.cqes);
-    bool whole = true;
-    for (; head != tail; head++, (*left)--) {
+    unsigned n = tail - head;
+    for (; head != tail; head++) {
         const struct io_uring_cqe *c = &cqes[head & (u->p.cq_entries - 1)];
-        whole = whole && c->res >= 0 && (uint64_t)c->res == c->user_data;
+        u->sent[c->user_data].result = c->res;
     }
     atomic_store_explicit(word(u, u->p.cq_off.head), head, memory_order_release);
-    return whole;
+    return n;
 }
 
-int uring_run(struct uring *u)
+/* True: every send has its result. */
+static bool submit_all(struct uring *u)
 {
     unsigned submit = u->queued, left = u->queued;
-    bool whole = true;
-    u->queued = 0;
     while (left > 0) {
         long r = syscall(SYS_io_uring_enter, u->fd, submit, left, IORING_ENTER_GETEVENTS, NULL, 0);
         if (r < 0 && errno != EINTR && errno != EAGAIN && errno != EBUSY)
-            return -1;
+            return false;
         if (r > 0)
             submit -= (unsigned)r;
-        whole = collect(u, &left) && whole;
+        left -= collect(u);
     }
-    return whole ? 0 : -1;
+    return true;
+}
+
+bool uring_run(struct uring *u, void (*done)(void *arg, void *tag, int32_t result), void *arg)
+{
+    unsigned n = u->queued;
+    bool good = n == 0 || submit_all(u);
+    u->queued = 0;
+    for (unsigned i = 0; i < n; i++)
+        done(arg, u->sent[i].tag, u->sent[i].result);
+    return good;
 }

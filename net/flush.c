@@ -1,0 +1,113 @@
+/*
+ * flush.c - the end of a turn: the output of all connections that have some.
+ *
+ * Idea: one send() a connection costs a system call each, which is most of what a message to a single user costs. With
+ * io_uring (--io-uring) the sends of all plain connections of a turn go into one submission. They do not wait
+ * (MSG_DONTWAIT), so all results are there when the submission returns, and nothing outlives the turn: what a send
+ * borrows, an entry at the head of its queue or a copy in the arena, has to last only that long. Entries on offer are
+ * pinned until then.
+ *
+ * TLS, and queues of many or large entries, are written one by one as without a ring; so is everything once the kernel
+ * refuses the ring. A connection has at most one send in a run, hence no gap in its stream: a short send is continued
+ * by conn_flush, and a socket without room waits for EV_WRITE, as ever.
+ *
+ * Shard thread. The flusher is made and freed by main, before the thread starts and after it has ended.
+ */
+#include "net/flush.h"
+
+#include <stdlib.h>
+
+#include "core/log.h"
+#include "core/uring.h"
+#include "net/conn.h"
+#include "net/shard.h"
+#include "net/tls.h"
+
+enum {
+    RING = 512,            /* sends of one submission */
+    ARENA = 256 * 1024,    /* copies of one submission */
+    PIECE_MOST = 64 * 1024 /* bytes that are copied for one send */
+};
+
+struct flusher {
+    struct uring *ring;
+    unsigned queued;
+    size_t used;
+    uint8_t arena[ARENA];
+};
+
+struct flusher *flusher_new(void)
+{
+    struct flusher *f = malloc(sizeof *f);
+    if (!f)
+        return NULL;
+    f->queued = 0;
+    f->used = 0;
+    f->ring = uring_new(RING);
+    if (f->ring)
+        return f;
+    flusher_free(f);
+    return NULL;
+}
+
+void flusher_free(struct flusher *f)
+{
+    if (!f)
+        return;
+    uring_free(f->ring);
+    free(f);
+}
+
+static void sent(void *arg, void *tag, int32_t result)
+{
+    (void)arg;
+    conn_batch_sent(tag, result);
+}
+
+static void submit(struct shard *s)
+{
+    struct flusher *f = s->flusher;
+    if (f->queued == 0)
+        return;
+    f->queued = 0;
+    f->used = 0;
+    if (uring_run(f->ring, sent, s))
+        return;
+    log_line(LOG_ERROR, "flush", "the kernel no longer takes io_uring's submissions: going on without");
+    s->flusher = NULL;
+    flusher_free(f);
+}
+
+/* False: it is for conn_flush. */
+static bool queue(struct shard *s, struct conn *c)
+{
+    if (s->flusher && (ARENA - s->flusher->used < PIECE_MOST || s->flusher->queued == RING))
+        submit(s);
+    struct flusher *f = s->flusher;
+    if (!f || !conn_may_batch(c))
+        return false;
+    unsigned entries;
+    uint8_t *to = f->arena + f->used;
+    struct span piece = transport_piece(c, to, PIECE_MOST, &entries);
+    if (piece.n == 0 || !uring_send(f->ring, event_get_fd(&c->rd), piece.p, piece.n, c))
+        return false;
+    if (piece.p == to)
+        f->used += piece.n;
+    f->queued++;
+    outq_pin(&c->out, entries);
+    c->dirty = false;
+    return true;
+}
+
+void flush_dirty(struct shard *s)
+{
+    while (s->dirty) {
+        struct conn *c = s->dirty;
+        bool alone = !c->next_dirty && !(s->flusher && s->flusher->queued); /* a ring for one is no gain */
+        s->dirty = c->next_dirty;
+        if (alone || !queue(s, c))
+            conn_flush(c);
+        if (!s->dirty && s->flusher)
+            submit(s); /* whoever is told may make others dirty */
+    }
+}
