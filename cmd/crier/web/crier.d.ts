@@ -153,7 +153,7 @@ export interface Subscribed {
 
 /** `code`: one of the error codes of docs/protocol.md, or `timeout`, `closed`, `bad_option`. */
 export class CrierError extends Error {
-  constructor(code: string, message?: string, more?: object);
+  constructor(code: string, message?: string, retryAfter?: number);
   readonly code: string;
   /** Seconds. */
   readonly retryAfter?: number;

@@ -1,50 +1,47 @@
 /*
- * crier.js - the client of Crier for browsers, Node and whatever has a WebSocket or fetch. docs/client.md says how to
- * use it, crier.d.ts what its types are.
- *
- * A Crier outlives its connections: it keeps a device name and the last seq, and each connection, over whichever
- * transport, resumes there. One at a time is #link; a new #epoch makes what an old one still says unheard. A transport
- * (below the class) opens a connection, hands up objects, says that it has gone, writes and closes.
+ * crier.js - the client of Crier (docs/client.md). It outlives its connections: each resumes at the last seq. What an
+ * old one still says, in another #epoch, is not heard.
  */
 
-const CONNECT_MS = 10000; // no welcome by then: the attempt failed
-const PROBE_MS = 5000; // how long a connection in doubt has to show life
-const STABLE_MS = 10000; // after so long the back-off begins anew
+const CONNECT_MS = 10000;
+const STABLE_MS = 10000; // then back-off begins anew
+const SETTLED_MS = 60000; // then the first transport has another chance
 const FIRST_MS = 500;
 const MAX_MS = 30000;
-const MAX_HIDDEN_MS = 300000;
+const HIDDEN_MS = 300000;
 const ACK_MS = 200;
 const ACK_COUNT = 64;
-const FINAL = [4001, 4003, 4010];
-const LATER = ['timeout', 'closed', 'unavailable', 'overloaded', 'draining', 'rate_limited']; // a subscription is tried again
+const LATER = ['timeout', 'closed', 'unavailable', 'overloaded', 'draining', 'rate_limited'];
 const G = globalThis;
 
 export class CrierError extends Error {
-  constructor(code, message = code, more) {
+  constructor(code, message = code, retryAfter) {
     super(message);
-    Object.assign(this, more, { name: 'CrierError', code });
+    Object.assign(this, { name: 'CrierError', code, retryAfter });
   }
 }
 
 export class Crier {
   state = 'closed';
-  last = 0; // highest stored seq handed to `message`
-  #done = 0; // highest dealt with: kept, and acknowledged
-  #acked = 0; // highest acknowledged over this connection
-  #unacked = 0; // messages since
+  last = 0;
+  #done = 0; // kept, acknowledged
+  #acked = 0;
   #ackAt = 0;
+  #unacked = 0;
   #handlers = {};
-  #rooms = new Map(); // wanted: name -> {last, since, presence, waiting}
-  #kept = new Map(); // room -> seq, where there is history
-  #commands = new Map(); // ref -> what has no answer yet
+  #rooms = new Map(); // wanted: {last, since, presence, asked}
+  #kept = new Map(); // room -> seq
+  #named = new Set(); // rooms for the URL, as a POST reaches another node
+  #commands = new Map(); // unanswered
   #ref = 0;
   #epoch = 0;
-  #at = 0; // index of the transport
-  #refused = 0; // attempts in a row that failed though the server is there
+  #at = 0; // in #transports
+  #refused = 0; // in a row, though the server is there
   #attempt = 0;
+  #notBefore = 0;
+  #tokenAt = 0;
   #triedAt;
-  #openedAt; // undefined: not welcomed
-  #notBefore = 0; // the server asked not to come before
+  #openedAt; // welcomed
   #o;
   #base;
   #key;
@@ -52,23 +49,19 @@ export class Crier {
   #owner; // whose numbers are kept
   #transports;
   #token;
-  #fresh; // the token was made for this attempt
   #link;
-  #closing; // what the server said before it closed
+  #closing;
   #silence;
   #retryTimer;
   #ackTimer;
   #watchdog;
 
   constructor(options = {}) {
-    const { timeout = 10000, WebSocket = G.WebSocket, fetch = G.fetch?.bind(G) } = options;
+    const { url = '/', timeout = 10000, WebSocket = G.WebSocket, fetch = G.fetch?.bind(G), transports = Object.keys(TRANSPORTS) } = options;
     const o = (this.#o = { ...options, timeout, WebSocket, fetch });
-    let url = o.url || import.meta.url.match(/^http.*\//)?.[0] || '/';
-    if (url[0] === '/') url = G.location?.origin + url;
-    if (!/^(http|ws)s?:/.test(url)) throw new CrierError('bad_option', 'url is needed');
-    this.#base = url.replace(/^ws/, 'http').replace(/\/?(\/ws)?$/, '/');
-    this.#transports = (o.transports || Object.keys(TRANSPORTS)).filter((t) => (t === 'websocket' ? o.WebSocket : o.fetch));
-    if (!this.#transports.length) throw new CrierError('bad_option', 'WebSocket or fetch is needed');
+    this.#base = ((url[0] === '/' ? G.location?.origin : '') + url).replace(/^ws/, 'http').replace(/\/?(\/ws)?$/, '/');
+    this.#transports = transports.filter((t) => (t === 'websocket' ? WebSocket : fetch));
+    if (!/^https?:/.test(this.#base) || !this.#transports.length) throw new CrierError('bad_option', 'url, and WebSocket or fetch');
     this.#token = o.token;
     this.#load(o);
     for (const room of o.rooms || []) this.#want(room);
@@ -88,7 +81,7 @@ export class Crier {
   open() {
     if (this.state !== 'closed') return;
     this.#listen('add');
-    this.#attempt = this.#refused = this.#notBefore = 0;
+    this.#attempt = this.#refused = 0;
     this.#connect();
   }
 
@@ -97,38 +90,34 @@ export class Crier {
     if (this.state !== 'closed') this.#down(1000, 'closed', 0, true);
   }
 
-  subscribe(room, { since, presence } = {}) {
+  async subscribe(room, { since, presence } = {}) {
     const r = this.#want(room);
     r.presence = presence ?? r.presence;
     if (since !== undefined) r.last = r.since = since;
-    return new Promise((resolve, reject) => {
-      const w = { resolve, reject };
-      w.timer = setTimeout(() => {
-        r.waiting.delete(w);
-        reject(new CrierError('timeout'));
-      }, this.#o.timeout);
-      r.waiting.add(w);
-      if (this.#openedAt) this.#join(room, r);
-    });
+    r.asked++;
+    try {
+      return await this.#join(room, r, true);
+    } finally {
+      r.asked--;
+    }
   }
 
-  unsubscribe(room) {
-    if (!this.#forget(room, new CrierError('closed', 'unsubscribed')) || !this.#openedAt) return Promise.resolve({});
-    return this.request('unsubscribe', { room });
+  async unsubscribe(room) {
+    return this.#forget(room) ? this.#orAnew('unsubscribe', { room }) : {};
   }
 
   send(message) {
     return this.request('send', message);
   }
 
-  request(type, fields) {
+  request(type, fields, keep) {
     return new Promise((resolve, reject) => {
       const ref = ++this.#ref;
-      const c = { object: { ...fields, type, ref }, resolve, reject };
-      c.text = JSON.stringify(c.object);
+      const object = { ...fields, type, ref };
+      const c = { object, text: JSON.stringify(object), keep, resolve, reject };
       c.timer = setTimeout(() => this.#settle(ref, new CrierError('timeout')), this.#o.timeout);
       this.#commands.set(ref, c);
-      if (this.#openedAt) this.#write(c);
+      this.#write(c);
     });
   }
 
@@ -140,10 +129,8 @@ export class Crier {
 
   refresh(token) {
     this.#token = token;
-    return this.#openedAt ? this.request('refresh', { token }) : Promise.resolve({});
+    return this.#orAnew('refresh', { token });
   }
-
-  /* ---- what is kept ---- */
 
   #load({ storage = 'session', key, device, user }) {
     let kept;
@@ -152,12 +139,11 @@ export class Crier {
       this.#storage = storage?.getItem ? storage : G[`${storage}Storage`];
       kept = JSON.parse(this.#storage.getItem(this.#key));
     } catch {
-      /* no storage: memory alone */
+      // memory alone
     }
-    const same = kept && (!device || kept.device === device) && (!user || kept.user === user);
-    this.device = device || kept?.device || `js-${[1, 2, 3].map(() => Math.random().toString(36).slice(2, 9)).join('')}`;
     this.user = user;
-    this.#own(same ? kept : { user });
+    this.device = device || kept?.device || `js-${Math.random().toString(36).slice(2)}${Date.now().toString(36)}`;
+    this.#own(kept?.device === this.device && kept.user === (user ?? kept.user) ? kept : { user });
   }
 
   #own({ user, last = 0, rooms }) {
@@ -171,37 +157,28 @@ export class Crier {
     try {
       this.#storage.setItem(this.#key, JSON.stringify({ device: this.device, user: this.#owner, last: this.#done, rooms: [...this.#kept] }));
     } catch {
-      /* none, or full */
+      // memory alone
     }
   }
 
-  /* ---- coming and going ---- */
-
   #listen(how) {
-    const each = (target, ...types) => types.forEach((t) => target?.[`${how}EventListener`]?.(t, this.#environment));
-    each(G, 'online', 'offline', 'pageshow', 'pagehide');
-    each(G.document, 'visibilitychange');
+    for (const t of ['online', 'offline', 'pageshow', 'pagehide']) G[`${how}EventListener`]?.(t, this.#environment);
+    G.document?.[`${how}EventListener`]('visibilitychange', this.#environment);
   }
 
   #environment = ({ type }) => {
     if (type === 'pagehide' || (type === 'visibilitychange' && G.document.hidden)) this.#ackNow();
-    else if (this.#openedAt) this.#probe(type);
-    else if (type !== 'offline' && this.#retryTimer) {
+    else if (this.#openedAt) {
+      if (this.#link.probe) {
+        this.#link.probe();
+        this.#watch(5000);
+      } else if (type === 'online') this.#down(1006, type);
+    } else if (type !== 'offline' && this.#retryTimer) {
       this.#attempt = Math.min(this.#attempt, 3);
       if (type === 'online') this.#at = 0;
-      this.#retry(Math.max(this.#notBefore, this.#triedAt + 1000) - Date.now());
+      this.#retry(Math.max(this.#notBefore, this.#triedAt + 1000, Date.now()) - Date.now());
     }
   };
-
-  /* Is it still there? A stream that only comes down cannot be asked; when the network changed it is made anew. */
-  #probe(type) {
-    if (this.transport === 'websocket') {
-      this.#link.write('{"type":"ack","seq":0,"ref":0}');
-      this.#watch(PROBE_MS);
-    } else if (type === 'online') {
-      this.#down(1006, type);
-    }
-  }
 
   #set(state, more) {
     this.state = state;
@@ -216,126 +193,123 @@ export class Crier {
   #retry(ms) {
     clearTimeout(this.#retryTimer);
     this.#retryTimer = setTimeout(() => this.#connect(), ms);
-    this.#set(G.navigator?.onLine === false ? 'offline' : 'waiting', { retryIn: Math.max(0, ms) });
+    this.#set(G.navigator?.onLine === false ? 'offline' : 'waiting', { retryIn: ms });
   }
 
   async #connect() {
     const epoch = ++this.#epoch;
-    const heard = (fn) => (...a) => epoch === this.#epoch && fn.apply(this, a);
-    const gone = heard(this.#down);
+    const now = (fn) => (...a) => epoch === this.#epoch && fn.apply(this, a);
+    const gone = now(this.#down);
     clearTimeout(this.#retryTimer);
-    this.#retryTimer = this.#closing = this.#fresh = undefined;
+    this.#retryTimer = this.#closing = undefined;
     this.#triedAt = Date.now();
     this.#watch((this.#silence = CONNECT_MS));
     this.#set('connecting');
     try {
-      if (!this.#token && this.#o.getToken) {
-        const token = await this.#o.getToken();
-        if (epoch !== this.#epoch) return;
-        this.#token = this.#fresh = token;
-      }
-      if (epoch === this.#epoch) this.#link = TRANSPORTS[this.transport](this.#way(), { frame: heard(this.#frame), heard: heard(this.#watch), gone });
+      if (!this.#token && this.#o.getToken) await this.#newToken();
+      if (epoch === this.#epoch) this.#link = TRANSPORTS[this.transport](this.#way(), { frame: now(this.#frame), heard: now(this.#watch), gone });
     } catch (e) {
       if (gone(1005) !== false) this.#emit('error', e);
     }
   }
 
-  /* What a transport needs: its way to the server. */
+  async #newToken() {
+    const epoch = this.#epoch;
+    const token = await this.#o.getToken();
+    if (epoch !== this.#epoch) return;
+    this.#token = token;
+    this.#tokenAt = Date.now();
+  }
+
   #way() {
-    const o = this.#o;
+    const { user, fetch, WebSocket } = this.#o;
+    const since = (this.user !== undefined && this.user === this.#owner && this.#done) || undefined;
     const url = (path, more) => {
-      const q = { device: this.device, ack: 'explicit', user: this.#token ? undefined : o.user, ...more };
-      if (this.user !== undefined && this.user === this.#owner && this.#done) q.since ??= this.#done;
-      const set = Object.keys(q).filter((k) => q[k] !== undefined);
-      return `${this.#base}${path}?${set.map((k) => `${k}=${encodeURIComponent(q[k])}`).join('&')}`;
+      const q = { device: this.device, ack: 'explicit', user: this.#token ? undefined : user, ...more };
+      const set = Object.entries(q).filter(([, v]) => v !== undefined);
+      return `${this.#base}${path}?${set.map((p) => p.map(encodeURIComponent).join('=')).join('&')}`;
     };
     return {
       url,
-      WebSocket: o.WebSocket,
+      since,
+      WebSocket,
       token: this.#token,
-      rooms: this.#rooms,
+      rooms: [...this.#named].filter((room) => this.#rooms.has(room)),
+      owes: () => this.#done < this.last,
       fetch: (path, more, init) =>
-        o.fetch(url(path, more), { cache: 'no-store', ...init, headers: this.#token ? { Authorization: `Bearer ${this.#token}` } : {} }),
+        fetch(url(path, more), { cache: 'no-store', headers: this.#token ? { Authorization: `Bearer ${this.#token}` } : {}, ...init }),
     };
   }
 
   #welcome(m) {
-    if (m.user !== undefined && m.user !== this.#owner) this.#own(this.#owner === undefined ? { user: m.user, last: this.last, rooms: this.#kept } : { user: m.user });
     this.user = m.user ?? this.user;
     this.device = m.device ?? this.device;
-    this.#save();
+    if (this.user !== this.#owner) this.#own({ user: this.user });
     this.#openedAt = Date.now();
     this.#acked = this.#unacked = this.#ackAt = this.#refused = 0;
     this.#silence = m.ping * 2500;
     this.#watch();
     this.#set('open');
     this.#emit('open', m);
-    for (const [room, r] of this.#rooms) if (this.#openedAt) this.#join(room, r);
-    for (const c of this.#commands.values()) if (this.#openedAt && !c.sent) this.#write(c);
+    for (const [room, r] of this.#rooms) if (!r.asked && this.#openedAt) this.#join(room, r);
+    for (const c of this.#commands.values()) this.#write(c);
   }
 
-  /* The connection, or the attempt at one, is over. A code below 1000 is an HTTP status. */
+  /* A connection, or an attempt, is over. A code below 1000 is an HTTP status. */
   #down(code = 1006, reason, retryAfter, stop) {
-    const { getToken, fetch } = this.#o;
-    const lived = this.#openedAt && Date.now() - this.#openedAt;
+    const { getToken } = this.#o;
     const said = this.#closing;
     const link = this.#link;
+    const was = this.#openedAt;
+    const lived = Date.now() - was;
     if (said && code === 1006) code = said.code;
-    if (code === 401) code = getToken && !this.#fresh ? 4002 : 4001;
-    if (code === 403) code = 4003;
-    const final = !!stop || FINAL.includes(code) || (code === 4002 && !getToken);
-    const epoch = ++this.#epoch;
+    if (code === 401) code = getToken && (was || this.#tokenAt < this.#triedAt) ? 4002 : 4001;
+    if (code === 403 && !this.#named.size) code = 4003;
+    const final = !!stop || [4001, 4003, 4010].includes(code) || (code === 4002 && !getToken);
+    this.#epoch++;
     this.#link = this.#openedAt = undefined;
     for (const t of [this.#watchdog, this.#ackTimer, this.#retryTimer]) clearTimeout(t);
     this.#ackTimer = this.#retryTimer = undefined;
     link?.close();
-    for (const [ref, c] of this.#commands) if (c.sent || final) this.#settle(ref, new CrierError('closed'));
+    for (const [ref, c] of this.#commands) {
+      if (final || (c.sent && !c.keep)) this.#settle(ref, new CrierError('closed'));
+      c.sent = false;
+    }
     if (final) {
       this.#listen('remove');
-      for (const r of this.#rooms.values()) this.#answer(r, new CrierError('closed'));
       this.#set('closed');
     } else {
       if (code === 4002) this.#token = undefined;
+      if (code < 1000) this.#named.clear();
       if (lived > STABLE_MS) this.#attempt = 0;
-      if (lived > 60000) this.#at = 0;
-      if (lived === undefined && code < 1000) this.#refuse();
-      else if (lived === undefined && code === 1006)
-        fetch?.(`${this.#base}healthz`, { mode: 'no-cors', cache: 'no-store' }).then(
-          (r) => epoch === this.#epoch && r.status < 500 && this.#refuse(),
-          () => {},
-        );
-      this.#backOff(code, retryAfter || said?.retry_after);
+      if (lived > SETTLED_MS) this.#at = 0;
+      if (!was && (code < 500 || code === 1006)) this.#refuse(code);
+      const n = G.navigator?.onLine === false ? 9 : this.#attempt++;
+      const wait = code === 4002 && !n ? 0 : Math.min(G.document?.hidden ? HIDDEN_MS : MAX_MS, FIRST_MS * 2 ** n) * (0.5 + Math.random() / 2);
+      const asked = (retryAfter || said?.retry_after || 0) * 1000;
+      this.#notBefore = Date.now() + asked;
+      this.#retry(Math.max(wait, asked));
     }
-    if (lived !== undefined || final) this.#emit('close', { code, reason: said?.reason || reason || '', final });
+    if (was || final) this.#emit('close', { code, reason: said?.reason || reason || '', final });
   }
 
-  /* The server is there and does not take us like this: next time with a new token, then over the next transport. */
-  #refuse() {
+  /* Is the server there, and does not take us? Next with a new token, then over the next transport. */
+  async #refuse(code) {
+    const epoch = this.#epoch;
+    const r = code === 1006 ? await this.#o.fetch?.(`${this.#base}healthz`, { mode: 'no-cors', cache: 'no-store' }).catch(() => {}) : 0;
+    if (epoch !== this.#epoch || (r !== 0 && !(r?.status < 500))) return;
     if (this.#o.getToken) this.#token = undefined;
     if (++this.#refused < 2) return;
     this.#refused = 0;
     this.#at = (this.#at + 1) % this.#transports.length;
   }
 
-  #backOff(code, retryAfter) {
-    const most = G.document?.hidden ? MAX_HIDDEN_MS : MAX_MS;
-    const n = G.navigator?.onLine === false ? 9 : this.#attempt;
-    const wait = code === 4002 && !n ? 0 : Math.min(most, FIRST_MS * 2 ** n) * (0.5 + Math.random() / 2);
-    this.#attempt++;
-    this.#notBefore = retryAfter ? Date.now() + retryAfter * 1000 : 0;
-    this.#retry(Math.max(wait, this.#notBefore - Date.now()));
-  }
-
-  /* ---- what comes ---- */
-
   #emit(type, m) {
     for (const fn of this.#handlers[type] || []) {
       try {
         fn(m);
       } catch (e) {
-        queueMicrotask(() => {
-          throw e;
-        });
+        (G.reportError ?? console.error)(e);
       }
     }
   }
@@ -348,17 +322,20 @@ export class Crier {
     else if (m.type === 'ping') this.#link.write('{"type":"pong"}');
     else if (m.type === 'closing') this.#closing = m;
     else if (m.type === 'error') {
-      const e = new CrierError(m.code, m.message, { retryAfter: m.retry_after });
+      const e = new CrierError(m.code, m.message, m.retry_after);
       if (!this.#settle(m.ref, e)) this.#emit('error', e);
     } else {
       this.#emit(m.type, m);
-      if (m.type === 'expiring' && this.#o.getToken) this.#renew();
+      if (m.type === 'expiring' && this.#o.getToken) this.#renew(m.in * 1000);
     }
   }
 
-  async #renew() {
+  async #renew(left) {
+    const epoch = this.#epoch;
+    if (Date.now() - this.#tokenAt < left) await sleep(left / 2); // or short-lived tokens go round in circles
     try {
-      await this.refresh(await this.#o.getToken());
+      if (epoch === this.#epoch) await this.#newToken();
+      if (epoch === this.#epoch) await this.refresh(this.#token);
     } catch (e) {
       this.#emit('error', e);
     }
@@ -367,13 +344,14 @@ export class Crier {
   #message(m) {
     const mine = m.room === undefined;
     const place = m.seq && (mine ? this : this.#rooms.get(m.room));
-    const old = place && m.seq <= place.last;
-    if (place && !old) place.last = m.seq;
-    if (!old) this.#emit('message', m);
-    if (place && !mine && !old) this.#kept.set(m.room, (place.since = m.seq));
-    if (place === this && this.#o.autoAck !== false) this.#done = this.last;
-    if (place && !old) this.#save();
-    if (place === this) this.#ackSoon();
+    if (!place || m.seq > place.last) {
+      if (place) place.last = m.seq;
+      this.#emit('message', m);
+      if (mine && this.#o.autoAck !== false) this.#done = this.last;
+      else if (place && !mine) this.#kept.set(m.room, (place.since = m.seq));
+      if (place) this.#save();
+    }
+    if (place === this) this.#ackSoon(); // an old one came because an ack was lost
   }
 
   #ackSoon() {
@@ -392,9 +370,8 @@ export class Crier {
     this.#link.write(`{"type":"ack","seq":${this.#done}}`, { type: 'ack' });
   }
 
-  /* ---- commands and rooms ---- */
-
   #write(c) {
+    if (!this.#openedAt || c.sent || (c.keep && !this.#rooms.has(c.object.room))) return;
     c.sent = true;
     this.#link.write(c.text, c.object);
   }
@@ -410,96 +387,128 @@ export class Crier {
   }
 
   #want(room) {
-    if (!this.#rooms.has(room)) this.#rooms.set(room, { last: 0, since: this.#kept.get(room), waiting: new Set() });
+    if (!this.#rooms.has(room)) this.#rooms.set(room, { last: 0, since: this.#kept.get(room), asked: 0 });
     return this.#rooms.get(room);
   }
 
-  #forget(room, error) {
-    const r = this.#rooms.get(room);
-    this.#rooms.delete(room);
+  #forget(room) {
     this.#kept.delete(room);
     this.#save();
-    return r && this.#answer(r, error);
+    return this.#rooms.delete(room);
   }
 
-  /* Tells who waits for this subscription. */
-  #answer(r, error, value) {
-    for (const w of r.waiting) {
-      clearTimeout(w.timer);
-      if (error) w.reject(error);
-      else w.resolve(value);
-    }
-    r.waiting.clear();
-    return true;
-  }
-
-  async #join(room, r) {
-    const epoch = this.#epoch;
-    const since = r.since;
+  /* A POST may reach a node without our session: a new connection says it. */
+  async #orAnew(type, fields) {
     try {
-      const a = await this.request('subscribe', { room, since, presence: r.presence });
-      if (this.#rooms.get(room) !== r) return;
+      return this.#openedAt ? await this.request(type, fields) : {};
+    } catch (e) {
+      if (e.code !== 'no_session') throw e;
+      this.#down(1006, type);
+      return {};
+    }
+  }
+
+  /* `mine`: the program asked, survives the connection, and hears of errors by its promise. */
+  async #join(room, r, mine) {
+    const { since, presence } = r;
+    try {
+      const a = await this.request('subscribe', { room, since, presence }, mine);
       if (a.seq && since && a.recovered === false) this.#emit('gap', { type: 'gap', room, from: since, to: a.seq });
       if (a.seq && !r.since) this.#kept.set(room, (r.since = a.seq));
-      this.#answer(r, undefined, a);
+      return a;
     } catch (e) {
-      const current = () => epoch === this.#epoch && this.#rooms.get(room) === r;
-      if (!current()) return; // the next connection joins it
-      if (LATER.includes(e.code)) {
-        setTimeout(() => current() && this.#join(room, r), (e.retryAfter || 2) * 1000);
-        return;
+      const epoch = this.#epoch;
+      const still = () => this.#openedAt && epoch === this.#epoch && this.#rooms.get(room) === r;
+      if (e.code === 'no_session') {
+        this.#named.add(room);
+        await sleep(300); // other rooms find out, too
+        if (still()) this.#down(1006, 'rooms');
+        return mine && this.#join(room, r, mine);
       }
-      if (!r.waiting.size) this.#emit('error', Object.assign(e, { room }));
-      this.#forget(room, e);
+      if (LATER.includes(e.code)) sleep((e.retryAfter || 2) * 1000).then(() => still() && this.#join(room, r));
+      else if (e.code !== 'not_available' && this.#rooms.get(room) === r) this.#forget(room);
+      if (mine) throw e;
+      if (!LATER.includes(e.code)) this.#emit('error', Object.assign(e, { room }));
     }
   }
 }
 
-/* ---- transports ---- */
+/* Transports: each opens a connection, hands up objects, says that it has gone, writes and closes. */
 
-function websocket({ url, WebSocket, token }, { frame, gone }) {
-  const ws = new WebSocket(url('ws', { ping: 'message' }).replace('http', 'ws'), ['crier.v1.json', ...(token ? [`bearer.${token}`] : [])]);
+function websocket({ url, since, WebSocket, token }, { frame, gone }) {
+  const ws = new WebSocket(url('ws', { since, ping: 'message' }).replace('http', 'ws'), ['crier.v1.json'].concat(token ? `bearer.${token}` : []));
+  const write = (text) => ws.readyState === 1 && ws.send(text);
   ws.onmessage = (e) => frame(JSON.parse(e.data));
   ws.onclose = (e) => gone(e.code, e.reason);
   ws.onerror = () => {}; // a close follows
-  return { write: (text) => ws.readyState === 1 && ws.send(text), close: () => ws.close(1000) };
+  return { write, probe: () => write('{"type":"ack","seq":0,"ref":0}'), close: () => ws.close(1000) };
 }
 
-/* Streamed by fetch: an EventSource shows neither a refusal's status nor heartbeats, and has no headers. */
-function sse(way, { frame, heard, gone }) {
-  const abort = new AbortController();
-  const read = async () => {
-    const r = await way.fetch('events', {}, { signal: abort.signal });
-    if (!r.ok) return gone(r.status, r.statusText, r.headers.get('retry-after'));
+/* By fetch: an EventSource shows neither a refusal nor heartbeats, and has no headers. */
+const sse = (way, up) =>
+  half(way, up, async (signal, rooms) => {
+    const r = await way.fetch('events', { since: way.since, rooms: rooms.join() || undefined }, { signal });
+    if (!r.ok) return r;
     const reader = r.body.getReader();
     const text = new TextDecoder();
     let rest = '';
     let data = '';
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
-      heard();
+      up.heard();
       const lines = (rest + text.decode(part.value, { stream: true })).split('\n');
       rest = lines.pop();
       for (const line of lines) {
         if (line.startsWith('data: ')) data += line.slice(6);
-        else if (!line && data) frame(JSON.parse(data)), (data = '');
+        else if (!line && data) up.frame(JSON.parse(data)), (data = '');
       }
     }
-    return gone();
+  });
+
+const poll = (way, { frame, gone }) =>
+  half(way, { frame, gone }, async (signal, rooms, none) => {
+    let after = way.since;
+    for (let wait = 0; !signal.aborted; ) {
+      while (way.owes()) await sleep(ACK_MS);
+      const began = Date.now();
+      const r = await way.fetch('poll', { wait, after, rooms: rooms.join() || undefined }, { signal });
+      if (r.status === 400 && rooms.length) none.push(...rooms.splice(0)); // they keep no history
+      else if (!r.ok) return r;
+      else {
+        const a = await r.json();
+        if (!wait) frame({ type: 'welcome', ping: 25 });
+        if (a.gap) frame({ type: 'gap', ...a.gap });
+        for (const m of a.messages) frame(m);
+        after = a.cursor;
+        if (wait && !a.messages.length && Date.now() - began < 1000) await sleep(1000); // another polls as this device
+        wait = 25;
+      }
+    }
+  });
+
+/* What only comes down; what the program says is posted. */
+function half(way, { frame, gone }, read) {
+  const abort = new AbortController();
+  const { rooms } = way;
+  const none = [];
+  const end = async (r) => {
+    const { error } = (await r?.json?.().catch(() => {})) ?? {};
+    gone(error && (error.code === 'token_expired' ? 4002 : r.status), error?.message, error && r.headers.get('retry-after'));
   };
-  read().catch(() => gone());
-  return { write: poster(way, frame), close: () => abort.abort() };
+  read(abort.signal, rooms, none).then(end, () => gone());
+  return {
+    async write(body, { type, ref, room }) {
+      let a = { type: 'ok', room };
+      if (none.includes(room)) a.error = { code: 'not_available' };
+      else if (type !== 'subscribe' || !rooms.includes(room))
+        a = await way
+          .fetch('send', {}, { method: 'POST', body, keepalive: type === 'ack' })
+          .then((r) => r.json())
+          .catch((e) => ({ error: { code: 'closed', message: e.message } }));
+      if (ref) frame({ ...a, ...(a.error && { type: 'error', ...a.error }), ref });
+    },
+    close: () => abort.abort(),
+  };
 }
 
-/* What the program says where messages only come down. */
-const poster = (way, frame) => async (body, { type, ref }) => {
-  let a;
-  try {
-    a = await (await way.fetch('send', {}, { method: 'POST', body, keepalive: type === 'ack' })).json();
-    if (a.error) a = { ...a.error, type: 'error' };
-  } catch (e) {
-    a = { type: 'error', code: 'closed', message: e.message };
-  }
-  if (ref) frame({ ...a, ref });
-};
-
-const TRANSPORTS = { websocket, sse };
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+const TRANSPORTS = { websocket, sse, poll };
