@@ -188,10 +188,12 @@ void config_fini(struct config *c)
 
 static bool validate_listeners(const struct config *c, char *err, size_t errlen)
 {
-    if (c->listen.n + c->tls_listen.n == 0)
+    unsigned tls = c->tls_listen.n + c->tcp_tls_listen.n;
+    if (c->listen.n + c->tcp_listen.n + tls == 0)
         return refuse(err, errlen, "there is no listener: give --listen ADDR:PORT or --tls-listen ADDR:PORT");
-    if (c->tls_listen.n && (!c->tls_cert || !c->tls_key))
-        return refuse(err, errlen, "--tls-listen needs --tls-cert FILE and --tls-key FILE");
+    if (tls && (!c->tls_cert || !c->tls_key))
+        return refuse(err, errlen, "--%s needs --tls-cert FILE and --tls-key FILE",
+                      c->tls_listen.n ? "tls-listen" : "tcp-tls-listen");
     if (!c->tls_cert != !c->tls_key)
         return refuse(err, errlen, "--tls-cert and --tls-key go together: --tls-%s is missing",
                       c->tls_cert ? "key" : "cert");
@@ -214,7 +216,9 @@ static bool validate_access(const struct config *c, char *err, size_t errlen)
 {
     if (c->dev)
         return loopback_alone(&c->listen, "listen", err, errlen) &&
-               loopback_alone(&c->tls_listen, "tls-listen", err, errlen);
+               loopback_alone(&c->tls_listen, "tls-listen", err, errlen) &&
+               loopback_alone(&c->tcp_listen, "tcp-listen", err, errlen) &&
+               loopback_alone(&c->tcp_tls_listen, "tcp-tls-listen", err, errlen);
     if (c->echo)
         return refuse(err, errlen, "--echo is for test suites and works only with --dev");
     if (c->jwt_key.n + c->api_key.n == 0)

@@ -23,8 +23,10 @@ struct config {
     /* listeners: "ADDR:PORT" or "ADDR:PORT,public" (a public one serves no /api, /metrics, /console); port 0 allowed */
     struct strlist listen;
     struct strlist tls_listen;
-    char *tls_cert; /* PEM chain */
-    char *tls_key;  /* PEM */
+    struct strlist tcp_listen;     /* "ADDR:PORT": clients without HTTP (docs/protocol.md) */
+    struct strlist tcp_tls_listen; /* the same in TLS */
+    char *tls_cert;                /* PEM chain */
+    char *tls_key;                 /* PEM */
 
     /* store */
     char *redis;  /* redis://[user:pass@]host:port[/db]; NULL: embedded store */

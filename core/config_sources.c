@@ -175,7 +175,7 @@ bool config_from_args(struct config *c, int argc, char **argv, const char **conf
         if (!one_arg(&a))
             return false;
     /* The strongest source has spoken: now it is known that nobody gave a listener. */
-    if (c && c->listen.n + c->tls_listen.n == 0)
+    if (c && c->listen.n + c->tls_listen.n + c->tcp_listen.n + c->tcp_tls_listen.n == 0)
         return config_set(c, "listen", "127.0.0.1:8080", true, err, errlen);
     return true;
 }

@@ -227,13 +227,14 @@ static struct span find_token(const struct http_head *h, const struct query *q)
     return t;
 }
 
-static enum auth_result dev_identity(const struct query *q, struct identity **out, char *why, size_t whylen)
+static enum auth_result dev_identity(struct span user, struct span device, struct identity **out, char *why,
+                                     size_t whylen)
 {
-    if (q->user.p && !name_user_ok(q->user)) {
+    if (user.p && !name_user_ok(user)) {
         snprintf(why, whylen, "user is 1 to 128 bytes of UTF-8 without control characters");
         return AUTH_BAD;
     }
-    *out = identity_new_dev(q->user, q->device);
+    *out = identity_new_dev(user, device);
     if (*out)
         return AUTH_OK;
     snprintf(why, whylen, "out of memory");
@@ -250,7 +251,7 @@ static enum auth_result identify(const struct auth *a, const struct http_head *h
         return AUTH_BAD;
     }
     if (!token.p && a->cfg->dev)
-        return dev_identity(q, out, why, whylen);
+        return dev_identity(q->user, q->device, out, why, whylen);
     if (!token.p) {
         snprintf(why, whylen,
                  "a token is needed: Authorization: Bearer, ?token=, the cookie crier_token, or the "
@@ -278,6 +279,18 @@ enum auth_result auth_request(const struct auth *a, const struct http_head *h, u
     }
     free_query(&q);
     return res;
+}
+
+enum auth_result auth_hello(const struct auth *a, struct span token, struct span user, struct span device,
+                            uint64_t now_s, struct identity **out, char *why, size_t whylen)
+{
+    *out = NULL;
+    if (token.n)
+        return verify(a, token, device, now_s, out, why, whylen);
+    if (a->cfg->dev)
+        return dev_identity(user, device, out, why, whylen);
+    snprintf(why, whylen, "a token is needed: the member token of hello");
+    return AUTH_NONE;
 }
 
 /* ---- API keys, origins ---- */

@@ -39,6 +39,9 @@ enum auth_result auth_token(const struct auth *a, struct span token, uint64_t no
  * and neither: anonymous with everything allowed. */
 enum auth_result auth_request(const struct auth *a, const struct http_head *h, uint64_t now_s, struct identity **out,
                               char *why, size_t whylen) MUST_CHECK;
+/* The same from what the first frame of a TCP client says; empty: not there. user and device are valid names. */
+enum auth_result auth_hello(const struct auth *a, struct span token, struct span user, struct span device,
+                            uint64_t now_s, struct identity **out, char *why, size_t whylen) MUST_CHECK;
 /* Authorization: Bearer <API key>, compared in constant time; always true with --dev and no key configured. */
 bool auth_api(const struct auth *a, const struct http_head *h);
 /* The Origin header against the list ("same": scheme-less comparison with Host). No Origin header: allowed (not a

@@ -26,7 +26,6 @@
 #include "core/inbox.h"
 #include "core/msg.h"
 #include "core/owner.h"
-#include "net/http.h"
 #include "net/shard.h"
 #include "net/tls.h"
 
@@ -116,7 +115,7 @@ static bool start_tls(struct conn *c, int fd)
     return c->ssl && SSL_set_fd(c->ssl, fd) == 1;
 }
 
-struct conn *conn_new(struct shard *s, int fd, bool tls, bool public)
+struct conn *conn_new(struct shard *s, int fd, bool tls, bool public, bool (*begin)(struct conn *c))
 {
     struct conn *c = calloc(1, sizeof *c);
     if (!c) {
@@ -139,7 +138,7 @@ struct conn *conn_new(struct shard *s, int fd, bool tls, bool public)
         return NULL;
     }
     metric_add(s->m, M_CONNS_ACCEPTED, 1);
-    if (!http_start(c))
+    if (!begin(c))
         return NULL;
     if (event_add(&c->rd, NULL) != 0) {
         conn_close(c, CLOSE_MEMORY);

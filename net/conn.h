@@ -78,8 +78,9 @@ struct conn {
     uint8_t peer_addr[16];
 };
 
-/* Takes the accepted fd (nonblocking). NULL: closed already, out of memory. */
-struct conn *conn_new(struct shard *s, int fd, bool tls, bool public);
+/* Takes the accepted fd (nonblocking); `begin` gives it its first proto (http_start, tcp_start). NULL: closed already,
+ * out of memory. */
+struct conn *conn_new(struct shard *s, int fd, bool tls, bool public, bool (*begin)(struct conn *c));
 
 /* Copies bytes into the output queue (HTTP answers, control frames; never dropped). False: the connection is being
  * closed. */

@@ -7,6 +7,7 @@
 #include "core/buf.h"
 #include "core/config.h"
 #include "net/shard.h"
+#include "proto/tcp_frame.h"
 
 #define OBJECT_MAX 4096 /* what a message has beside its data */
 
@@ -35,13 +36,9 @@ struct blob *job_encoded(struct shard *s, struct job *j, enum codec c, enum wire
 struct blob *frame_wrap_line(const struct job_head *h, struct span object)
 {
     (void)h;
-    struct blob *b = blob_new(object.n + 1);
-    if (!b)
-        return NULL;
-    /* Line ends inside JSON are white space between its tokens: those in strings are escaped. */
-    for (size_t i = 0; i < object.n; i++)
-        b->data[i] = object.p[i] == '\n' || object.p[i] == '\r' ? ' ' : object.p[i];
-    b->data[object.n] = '\n';
+    struct blob *b = blob_new(tcp_frame_size(CODEC_JSON, object));
+    if (b)
+        tcp_frame_write(CODEC_JSON, object, b->data);
     return b;
 }
 

@@ -16,7 +16,9 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "net/conn.h"
+#include "net/http.h"
 #include "net/shard.h"
+#include "net/tcp.h"
 
 #define BACKLOG         4096
 #define ACCEPT_BATCH    64
@@ -28,7 +30,7 @@ struct listener {
     struct event *ev, *pause;
     struct log_limit log;
     int fd;
-    bool tls, public;
+    bool tls, public, raw;
 };
 
 /* "ADDR:PORT" or "[ADDR]:PORT", without what follows a comma. */
@@ -138,7 +140,7 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg)
     for (int i = 0; i < ACCEPT_BATCH; i++) {
         int c = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (c >= 0) {
-            (void)conn_new(l->shard, c, l->tls, l->public);
+            (void)conn_new(l->shard, c, l->tls, l->public, l->raw ? tcp_start : http_start);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
             accept_pause(l);
             return;
@@ -162,6 +164,7 @@ bool listeners_start(struct shard *s, const struct listen_socket *socks, unsigne
         if (!l)
             return false;
         *l = (struct listener){.shard = s, .fd = socks[i].fd, .tls = socks[i].tls, .public = socks[i].public};
+        l->raw = socks[i].raw;
         l->next = s->listeners;
         s->listeners = l;
         l->ev = event_new(s->base, l->fd, EV_READ | EV_PERSIST, on_acceptable, l);

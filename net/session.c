@@ -558,6 +558,7 @@ void session_goodbye(struct session *s)
     buf_init(&b, OBJECT_MAX);
     send_object(s, &b,
                 encode_closing(s->io->codec, 1001, "going away", (unsigned)random_below(RETRY_SPREAD_MS) + 100, &b));
+    s->told = true;
     if (s->state != SESSION_OVER)
         s->io->close(s, 1001, "going away", CLOSE_DRAIN);
 }

@@ -44,6 +44,7 @@ struct session {
     struct list in_user;
     char *device; /* owned */
     bool named, fetching, evidence_due, warned;
+    bool told; /* a `closing` went out */
     enum session_state state : 8;
     enum ack_mode ack_mode : 8;
     enum wire wire : 8; /* the form messages take here; the transport may change it once the session has begun */

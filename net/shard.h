@@ -75,6 +75,7 @@ struct shard {
 struct listen_socket {
     int fd;
     bool tls, public;
+    bool raw; /* no HTTP: net/tcp.h */
 };
 
 /* Starts the thread; takes the sockets' fds. `in` is the shard's own inbox (borrowed). NULL with a sentence in err. */

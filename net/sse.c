@@ -42,7 +42,6 @@ struct sse {
     struct session session;
     char *rooms; /* as asked for, until they are joined; NULL: none */
     size_t rooms_len;
-    bool told; /* a `closing` went out */
 };
 
 static struct sse *sse_of(struct conn *c)
@@ -68,7 +67,6 @@ static bool write_event(struct conn *c, const struct sse_event *e)
 static bool control(struct session *s, struct span object)
 {
     struct sse_event e = {.event = sse_type_of(object), .data = object};
-    sse_of(s->conn)->told |= SPAN_IS(e.event, "closing");
     return write_event(s->conn, &e);
 }
 
@@ -100,6 +98,7 @@ static void say_closing(struct conn *c, unsigned code, const char *reason, enum 
 static void close_session(struct session *s, unsigned code, const char *reason, enum close_reason why)
 {
     struct conn *c = s->conn;
+    bool told = s->told;
     if (s->state == SESSION_OVER || c->state == CONN_DEAD)
         return;
     conn_ending(c, why);
@@ -107,7 +106,7 @@ static void close_session(struct session *s, unsigned code, const char *reason, 
     if (why == CLOSE_SLOW)
         conn_drop_queued(c);
     conn_cork(c, false);
-    if (!sse_of(c)->told)
+    if (!told)
         say_closing(c, code, reason, why);
     conn_finish(c, why);
 }

@@ -28,7 +28,7 @@
 #include "store/dispatcher.h"
 
 #define MAX_SHARDS     64
-#define MAX_LISTENERS  (2 * CONFIG_MAX_LIST)
+#define MAX_LISTENERS  (4 * CONFIG_MAX_LIST)
 #define LANE_ITEMS     4096
 #define LANE_ITEMS_BIG 1024 /* with more than MANY shards: lanes grow with their square */
 #define MANY_SHARDS    8
@@ -115,6 +115,11 @@ static bool make_metrics(struct broker *b)
     return true;
 }
 
+static bool wants_tls(const struct config *cfg)
+{
+    return cfg->tls_listen.n + cfg->tcp_tls_listen.n > 0;
+}
+
 static bool make_shared(struct broker *b, char *err, size_t errlen)
 {
     random_bytes(b->owner_key, sizeof(b->owner_key));
@@ -124,7 +129,7 @@ static bool make_shared(struct broker *b, char *err, size_t errlen)
     }
     if (!(b->auth = auth_new(b->cfg, err, errlen)))
         return false;
-    return b->cfg->tls_listen.n == 0 || (b->ssl_ctx = tls_ctx_new(b->cfg->tls_cert, b->cfg->tls_key, err, errlen));
+    return !wants_tls(b->cfg) || (b->ssl_ctx = tls_ctx_new(b->cfg->tls_cert, b->cfg->tls_key, err, errlen));
 }
 
 static bool is_public(const char *spec)
@@ -134,7 +139,7 @@ static bool is_public(const char *spec)
     return comma && strcmp(comma, ",public") == 0;
 }
 
-static bool bind_one(struct broker *b, const char *spec, bool tls, char *err, size_t errlen)
+static bool bind_one(struct broker *b, const char *spec, bool tls, bool raw, char *err, size_t errlen)
 {
     int fds[MAX_SHARDS];
     unsigned k = b->nlisteners;
@@ -142,8 +147,17 @@ static bool bind_one(struct broker *b, const char *spec, bool tls, char *err, si
     if (!listener_bind(spec, b->nshards, fds, b->bound[k], sizeof(b->bound[k]), err, errlen))
         return false;
     for (unsigned i = 0; i < b->nshards; i++)
-        b->socks[i][k] = (struct listen_socket){.fd = fds[i], .tls = tls, .public = is_public(spec)};
+        b->socks[i][k] = (struct listen_socket){.fd = fds[i], .tls = tls, .public = is_public(spec), .raw = raw};
     b->nlisteners++;
+    return true;
+}
+
+static bool bind_list(struct broker *b, const struct strlist *l, bool tls, bool raw, char *err, size_t errlen)
+{
+    for (unsigned i = 0; i < l->n; i++) {
+        if (!bind_one(b, l->v[i], tls, raw, err, errlen))
+            return false;
+    }
     return true;
 }
 
@@ -151,15 +165,10 @@ static bool bind_listeners(struct broker *b, char *err, size_t errlen)
 {
     const struct config *cfg = b->cfg;
 
-    for (unsigned i = 0; i < cfg->listen.n; i++) {
-        if (!bind_one(b, cfg->listen.v[i], false, err, errlen))
-            return false;
-    }
-    for (unsigned i = 0; i < cfg->tls_listen.n; i++) {
-        if (!bind_one(b, cfg->tls_listen.v[i], true, err, errlen))
-            return false;
-    }
-    return true;
+    return bind_list(b, &cfg->listen, false, false, err, errlen) &&
+           bind_list(b, &cfg->tls_listen, true, false, err, errlen) &&
+           bind_list(b, &cfg->tcp_listen, false, true, err, errlen) &&
+           bind_list(b, &cfg->tcp_tls_listen, true, true, err, errlen);
 }
 
 /* ---- threads ---- */
@@ -257,7 +266,7 @@ bool broker_check(const struct config *cfg, char *err, size_t errlen)
 {
     struct auth *auth = auth_new(cfg, err, errlen);
     struct ssl_ctx_st *ctx = NULL;
-    bool ok = auth && (cfg->tls_listen.n == 0 || (ctx = tls_ctx_new(cfg->tls_cert, cfg->tls_key, err, errlen)));
+    bool ok = auth && (!wants_tls(cfg) || (ctx = tls_ctx_new(cfg->tls_cert, cfg->tls_key, err, errlen)));
 
     auth_free(auth);
     tls_ctx_free(ctx);
@@ -304,12 +313,12 @@ bool broker_store_known(const struct broker *b)
 }
 
 /* "ADDR:PORT,ADDR:PORT", or "-". */
-static void print_bound(const struct broker *b, bool tls)
+static void print_bound(const struct broker *b, bool tls, bool raw)
 {
     unsigned n = 0;
 
     for (unsigned k = 0; k < b->nlisteners; k++) {
-        if (b->socks[0][k].tls == tls)
+        if (b->socks[0][k].tls == tls && b->socks[0][k].raw == raw)
             printf("%s%s", n++ ? "," : "", b->bound[k]);
     }
     if (n == 0)
@@ -319,10 +328,19 @@ static void print_bound(const struct broker *b, bool tls)
 void broker_print_ready(const struct broker *b)
 {
     printf("crier ready node=%s plain=", b->node);
-    print_bound(b, false);
+    print_bound(b, false, false);
     printf(" tls=");
-    print_bound(b, true);
-    printf(" store=%s shards=%u\n", b->cfg->redis ? "redis" : "memory", b->nshards);
+    print_bound(b, true, false);
+    printf(" store=%s shards=%u", b->cfg->redis ? "redis" : "memory", b->nshards);
+    if (b->cfg->tcp_listen.n) {
+        printf(" tcp=");
+        print_bound(b, false, true);
+    }
+    if (b->cfg->tcp_tls_listen.n) {
+        printf(" tcp-tls=");
+        print_bound(b, true, true);
+    }
+    printf("\n");
     (void)fflush(stdout);
 }
 

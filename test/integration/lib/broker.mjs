@@ -7,7 +7,7 @@ import { request } from './http.mjs';
 import { Proc } from './proc.mjs';
 import { certificate } from './tls.mjs';
 
-const READY = /^crier ready node=(\S+) plain=(\S+)(?: tls=(\S+))? store=(redis|memory) shards=(\d+)\n/m;
+const READY = /^crier ready node=(\S+) plain=(\S+)(?: tls=(\S+))? store=(redis|memory) shards=(\d+)(?: tcp=(\S+))?(?: tcp-tls=(\S+))?\n/m;
 const REPORT = /ERROR: (?:Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:|Assertion .* failed/;
 
 /* The environment without anything that would configure the broker. */
@@ -42,6 +42,8 @@ export class Broker {
     b.host = '127.0.0.1';
     b.port = Number(b.plain.split(':').pop());
     b.tlsPort = b.tls ? Number(b.tls.split(':').pop()) : undefined;
+    b.tcpPort = m[6] ? Number(m[6].split(':').pop()) : undefined;
+    b.tcpTlsPort = m[7] ? Number(m[7].split(':').pop()) : undefined;
     b.url = `http://${b.plain}`;
     return b;
   }
