@@ -124,7 +124,7 @@ build-fuzz/%: test/fuzz/%.c $(wildcard proto/*.c core/*.c proto/*.h core/*.h)
 fuzz-bins: $(FUZZ_BINS)
 
 # ---- what people call ----
-.PHONY: run cluster test check check-unit check-integration check-asan check-tsan fuzz lint bench format clean help
+.PHONY: run cluster test check check-unit check-integration check-asan check-tsan chaos fuzz lint bench format clean help
 run: all ## one broker with the embedded store, --dev, on loopback
 	@scripts/run
 cluster: ## a private redis-server, three brokers and haproxy on loopback; Ctrl-C ends all of it
@@ -142,6 +142,10 @@ check-asan: ## unit and integration tests on an AddressSanitizer + UBSan build
 	@scripts/test asan
 check-tsan: ## the same on a ThreadSanitizer build
 	@scripts/test tsan
+chaos: ## brokers, Redis and links killed for SECONDS (default 60) by the schedule of SEED; see docs/testing.md
+	@scripts/bootstrap test
+	@$(MAKE) --no-print-directory all
+	@scripts/chaos
 fuzz: ## every fuzz target for SECONDS (default 5) each
 	@scripts/test fuzz
 lint: ## format, layers, sizes, banned calls, documented options, warnings on gcc and clang

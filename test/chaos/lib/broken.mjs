@@ -5,17 +5,18 @@
 import { readFileSync } from 'node:fs';
 import { ROOT } from '../../integration/lib/env.mjs';
 
+/* pattern, what takes its place, and the promises of which at least one has to be seen broken. */
 const RULES = {
   /* A fetch finds nothing: what a node has missed stays missed. */
-  fetch: [/(local function fetch\(K, A\)\n(?:.*\n)*?)  r\[3\] = page\(.*\n/, '$1'],
+  fetch: [/(local function fetch\(K, A\)\n(?:.*\n)*?)  r\[3\] = page\(.*\n/, '$1', /missing/],
   /* Each message says that the one before it is the first ever: no node sees that it has missed some. */
-  prev: [/struct\.pack\(FRAME, 'U', seq, prev,/, "struct.pack(FRAME, 'U', seq, 0,"],
+  prev: [/(struct\.pack\(FRAME, [^,]*, seq), prev,/, '$1, 0,', /missing/],
   /* An id is not remembered: what is repeated is stored again. */
-  id: [/  if claim > 0 then redis\.call\('SET', ik,.*\n/, ''],
+  id: [/  if claim > 0 then redis\.call\('SET', ik,.*\n/, '', /twice/],
   /* Acks trim past the slower devices. */
-  trim: [/elseif seq < floor then floor = seq end/, 'end'],
+  trim: [/elseif seq < floor then floor = seq end/, 'end', /missing/],
   /* A node that went stays registered. */
-  presence: [/    if nd == node then found = true else/, '    found = nd == node or found\n    if false then found = true else'],
+  presence: [/    if nd == node then found = true else/, '    found = nd == node or found\n    if false then found = true else', /presence/],
 };
 
 export const breakable = () => Object.keys(RULES);
@@ -30,3 +31,6 @@ export function brokenLibrary(rule) {
   }
   return broken;
 }
+
+/* Did one of the promises that have to be broken show it? */
+export const noticed = (rule, results) => results.some((r) => r.bad.length && RULES[rule][2].test(r.name));

@@ -112,7 +112,7 @@ export class Faults {
     this.done[f.kind] = (this.done[f.kind] || 0) + 1;
     world.note(`${f.kind}, ${f.ms} ms`);
     world.nodes.forEach((n) => n.disturbed());
-    await world.redis.kill();
+    await world.killRedis();
     await sleep(f.ms);
     await world.redis.up();
     world.nodes.forEach((n) => n.disturbed());

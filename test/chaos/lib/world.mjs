@@ -3,7 +3,7 @@
  * namespace of its own whose link can be cut. Remembers from when to when each node surely heard what was published.
  */
 import { execFileSync } from 'node:child_process';
-import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -151,12 +151,13 @@ export function httpStatus(node, path, timeout) {
 }
 
 export class World {
-  /* options: nodes, seed, logs (folder), brokerArgs, links (use namespaces if possible), redisFlags. */
+  /* options: nodeCount, seed, logs (folder), cap, brokerArgs, links (use namespaces if possible), fsync. */
   constructor(options) {
     Object.assign(this, options);
     this.prefix = 'chaos:';
     this.t0 = Date.now();
     this.nodes = [];
+    this.lost = [];
     mkdirSync(this.logs, { recursive: true });
   }
 
@@ -177,7 +178,8 @@ export class World {
     const links = this.linksWhy === true ? Array.from({ length: this.nodeCount }, (_, i) => new Link(net, i)) : [];
     process.on('exit', () => links.forEach((l) => l.remove()));
     links.forEach((l) => l.make());
-    this.redis = await Redis.start({ bind: ['127.0.0.1', ...links.map((l) => l.here)], 'protected-mode': 'no', ...this.redisFlags });
+    this.redis = await Redis.start({ bind: ['127.0.0.1', ...links.map((l) => l.here)], 'protected-mode': 'no', appendfsync: this.fsync });
+    if (this.fsync !== 'always') this.sampler = this.#sample();
     this.control = await this.client();
     await prepare?.(this);
     this.nodes = Array.from({ length: this.nodeCount }, (_, i) => new Node(this, i, links[i]));
@@ -199,13 +201,44 @@ export class World {
     return this.control.sendCommand(args.map(String));
   }
 
-  partition(user) {
-    return this.redisCall(['EVAL', 'return string.sub(redis.sha1hex(ARGV[1]),1,2)', 0, user]);
+  /* The append-only file that grows now, and its size. */
+  #aof() {
+    const dir = join(this.redis.dir, 'appendonlydir');
+    const name = readdirSync(dir).find((f) => f.endsWith('.incr.aof'));
+    return { path: join(dir, name), size: statSync(join(dir, name)).size };
+  }
+
+  /* With appendfsync everysec a machine that dies loses up to a second. Killing the process alone does not show that, so
+   * the file's size is written down now and then, and its end is cut off after the kill. */
+  async #sample() {
+    this.sizes = [];
+    while (!this.over) {
+      if (!this.redis.proc.exited) this.sizes.push({ at: Date.now(), size: this.#aof().size });
+      if (this.sizes.length > 40) this.sizes.shift();
+      await sleep(50);
+    }
+  }
+
+  /* kill -9 of Redis; what was written within [from, to] may be gone. */
+  async killRedis() {
+    await this.redis.kill();
+    if (this.fsync === 'always') return;
+    const now = Date.now();
+    const last = this.sizes.filter((s) => s.at > now - 1000)[0];
+    if (!last) return;
+    truncateSync(this.#aof().path, last.size);
+    this.lost.push({ from: last.at - 100, to: now });
+    this.note(`the last ${now - last.at} ms of the append-only file are gone`);
+  }
+
+  /* Was it under way or just answered when Redis lost its last second? */
+  perhapsLost(e) {
+    return this.lost.some((l) => e.t0 <= l.to && (e.t1 ?? Infinity) >= l.from);
   }
 
   async stop() {
     this.over = true;
-    await Promise.all(this.watches || []);
+    await Promise.all([...(this.watches || []), this.sampler]);
     for (const n of this.nodes) {
       n.proc.child.kill('SIGCONT');
       await n.proc.kill('SIGKILL');
