@@ -80,6 +80,10 @@ struct config {
     unsigned session_s;       /* a named device's cursor is kept; 7 days */
     unsigned guest_session_s; /* a server-named device's; 60 s */
 
+    /* rooms */
+    struct strlist room_history; /* "PATTERN:LENGTH:TTL" (core/room_rule.h); the first that fits a room counts */
+    struct strlist presence;     /* globs over the names of rooms that know who is in them */
+
     /* logs */
     enum log_format log_format;
     unsigned log_level; /* enum log_level */

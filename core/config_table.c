@@ -10,6 +10,8 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
+#include "core/room_rule.h"
+
 #define SHOWN_AS "***"
 
 /* ---- forms of text values ---- */
@@ -171,6 +173,20 @@ static const char *wrong_path(const char *v)
     return *v ? NULL : "is empty; write the name of a file";
 }
 
+static const char *wrong_room_history(const char *v)
+{
+    struct room_rule rule;
+    return room_rule_parse(v, &rule) ? NULL
+                                     : "is not PATTERN:LENGTH:TTL with a length from 1 to 10000 and a time from 1s to "
+                                       "365d, such as chat.*:200:1d";
+}
+
+static const char *wrong_presence(const char *v)
+{
+    size_t n = strlen(v);
+    return n >= 1 && n <= 128 ? NULL : "is not a pattern of 1 to 128 bytes, such as lobby or chat.*";
+}
+
 /* ---- what is shown in place of secrets ---- */
 
 static void hide_redis(const char *v, char *out, size_t outlen)
@@ -310,6 +326,13 @@ const struct option config_options[] = {
      "How long the place of a device that named itself is kept after it left.", NULL, NULL, NULL},
     {"guest-session", OPT_S, AT(guest_session_s), 1, 365 * DAY_S, "60s", "TIME",
      "The same for a device that the server named.", NULL, NULL, NULL},
+
+    {"room-history", OPT_LIST, AT(room_history), 0, 0, NULL, "PATTERN:LENGTH:TTL",
+     "Rooms whose messages are kept (repeatable; the first that fits counts): a glob over room names, how many "
+     "messages, for how long, such as chat.*:200:1d. Needed on every node alike.", wrong_room_history, NULL, "Rooms"},
+    {"presence", OPT_LIST, AT(presence), 0, 0, NULL, "PATTERN",
+     "Rooms that know who is in them (repeatable): a glob over room names. Needed on every node alike.",
+     wrong_presence, NULL, NULL},
 
     {"log", OPT_FORMAT, AT(log_format), 0, 0, "auto", "FORMAT",
      "text, json, or auto: text on a terminal, else json.", NULL, NULL, "Logs"},

@@ -24,6 +24,22 @@ struct behind *behind_new(struct span user, uint64_t seq)
     return b;
 }
 
+struct presence *presence_new(struct span room, struct span user, bool join, uint64_t seq)
+{
+    if (room.n > SIZE_MAX / 4 || user.n > SIZE_MAX / 4)
+        return NULL;
+    struct presence *p = malloc(sizeof(*p) + room.n + 1 + user.n);
+    if (!p)
+        return NULL;
+    *p = (struct presence){.join = join, .seq = seq, .room_len = room.n, .user_len = user.n};
+    if (room.n)
+        memcpy(p->text, room.p, room.n);
+    p->text[room.n] = '\0';
+    if (user.n)
+        memcpy(p->text + room.n + 1, user.p, user.n);
+    return p;
+}
+
 void msg_drop(void *arg, struct item it)
 {
     (void)arg;
@@ -32,6 +48,8 @@ void msg_drop(void *arg, struct item it)
         job_unref(it.ptr);
         break;
     case MSG_BEHIND:
+    case MSG_ROOM_BEHIND:
+    case MSG_PRESENCE:
         free(it.ptr);
         break;
     case MSG_OP:

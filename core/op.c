@@ -76,6 +76,13 @@ void op_free(struct op *op)
     case OP_INTEREST:
         free(op->interest.room);
         break;
+    case OP_PRESENCE:
+        free(op->presence.room);
+        free(op->presence.user);
+        break;
+    case OP_WATCH:
+        free(op->watch.room);
+        break;
     case OP_QUERY:
         query_free(&op->query);
         break;

@@ -13,7 +13,7 @@
 #include "core/job.h"
 #include "core/list.h"
 
-enum op_kind { OP_ATTACH, OP_DETACH, OP_FETCH, OP_ACK, OP_PUSH, OP_INTEREST, OP_QUERY };
+enum op_kind { OP_ATTACH, OP_DETACH, OP_FETCH, OP_ACK, OP_PUSH, OP_INTEREST, OP_PRESENCE, OP_WATCH, OP_QUERY };
 
 enum op_status {
     OP_OK,
@@ -53,7 +53,8 @@ struct op_detach {
 };
 
 struct op_fetch {
-    char *user;
+    char *user;    /* or the room */
+    bool room;     /* a room with history */
     uint64_t from; /* entries with seq > from */
     struct op_page page;
 };
@@ -90,16 +91,35 @@ struct op_push {
 };
 
 /* The shard has (on) or no longer has (off) members of the room. Reply to `on`: OP_OK once the subscription is
- * confirmed. */
+ * confirmed: everything sent from then on comes. */
 struct op_interest {
+    char *room;
+    bool on;
+    /* reply, rooms with history */
+    uint64_t top; /* highest seq given out before */
+};
+
+/* The user's first connection on this node is in the room now (on), or the last one no longer is. No reply. */
+struct op_presence {
+    char *room, *user;
+    bool on;
+};
+
+/* The shard has (on) or no longer has (off) members that want to hear who comes and goes. Reply to `on`: OP_OK once
+ * every change from then on comes as MSG_PRESENCE. */
+struct op_watch {
     char *room;
     bool on;
 };
 
 /* What the server API asks the store for (net/api_query.c has the calls). */
 enum query_kind {
-    QUERY_NODES, /* no arguments */
-    QUERY_STATS, /* no arguments */
+    QUERY_NODES,         /* no arguments */
+    QUERY_STATS,         /* no arguments */
+    QUERY_ROOMS,         /* after, limit */
+    QUERY_ROOM,          /* room */
+    QUERY_ROOM_HISTORY,  /* room; before, since, limit */
+    QUERY_ROOM_PRESENCE, /* room; after, limit */
 };
 
 enum { QUERY_ARGS = 6 };
@@ -133,6 +153,8 @@ struct op {
         struct op_ack ack;
         struct op_push push;
         struct op_interest interest;
+        struct op_presence presence;
+        struct op_watch watch;
         struct op_query query;
     };
 };

@@ -5,8 +5,12 @@
  * once for all of them, and a member with nothing queued gets them as one block, built once a wire form, in one write.
  *
  * Members stand in a dense array; a session knows its place in it (struct membership), so that leaving is O(1): the
- * last one moves into the hole. The room is freed when its last member has left and no answer is awaited; the interest
- * is given back then.
+ * last one moves into the hole. The room is freed when its last member has left and it is not being walked; the
+ * interest is given back then.
+ *
+ * A subscribe goes through up to three gates before its `ok`: the interest is confirmed, presence is watched (where it
+ * was asked for), and what was missed since the client's last seq has been read. It waits in room->waiters for the
+ * first two and with the member's `follow` for the third.
  */
 #include "net/room.h"
 
@@ -15,46 +19,15 @@
 #include "core/blob.h"
 #include "core/buf.h"
 #include "core/config.h"
-#include "core/list.h"
 #include "core/msg.h"
 #include "net/call.h"
-#include "net/session.h"
+#include "net/room_state.h"
 #include "net/shard.h"
+#include "proto/room_rules.h"
 
 #define MEMBERS_FIRST 4u
 #define BATCH_MAX     256 /* messages of one room in one turn; more make two rounds */
 #define BLOCK_BYTES   (64 * 1024)
-
-struct member {
-    struct session *session;
-    uint32_t slot; /* in session->rooms */
-};
-
-/* Somebody who waits for `ok`: on the connection, or by a call that was posted for it. */
-struct waiter {
-    struct waiter *next;
-    uint64_t conn;
-    struct call *call;
-    size_t len;
-    uint8_t ref[];
-};
-
-struct room {
-    struct list busy; /* shard.busy_rooms while it has messages of this turn */
-    struct member *members;
-    uint32_t count, cap;
-    bool confirmed, asked;
-    struct waiter *waiters;
-    struct job **batch;
-    unsigned nbatch;
-    size_t len;
-    char name[];
-};
-
-static struct span name_of(const struct room *r)
-{
-    return span_of(r->name, r->len);
-}
 
 static struct room *room_new(struct shard *s, struct span name)
 {
@@ -63,7 +36,10 @@ static struct room *room_new(struct shard *s, struct span name)
         return NULL;
     r->len = name.n;
     memcpy(r->name, name.p, name.n);
-    if (!map_put(&s->rooms, name_of(r), r)) {
+    r->serial = ++s->next_ticket;
+    r->history = room_history(s->cfg, name, NULL);
+    r->presence = room_presence_kept(s->cfg, name);
+    if (!map_put(&s->rooms, room_name(r), r)) {
         free(r);
         return NULL;
     }
@@ -76,8 +52,9 @@ static bool submit_interest(struct shard *s, struct room *r, bool on)
     struct op *op = op_new(OP_INTEREST);
     if (!op)
         return false;
-    op->interest.room = span_dup(name_of(r));
+    op->interest.room = span_dup(room_name(r));
     op->interest.on = on;
+    op->serial = r->serial;
     if (!op->interest.room) {
         op_free(op);
         return false;
@@ -93,10 +70,11 @@ static void drop_batch(struct room *r)
     free(r->batch);
     r->batch = NULL;
     r->nbatch = 0;
+    r->batch_stored = false;
     list_unlink(&r->busy);
 }
 
-static void waiter_free(struct shard *s, struct waiter *w)
+void room_waiter_free(struct shard *s, struct waiter *w)
 {
     if (w->call)
         call_fail(s, w->call, span_of(w->ref, w->len), "no_session", "the device's connection has ended", 0);
@@ -108,19 +86,19 @@ static void room_free(struct shard *s, struct room *r)
     while (r->waiters) {
         struct waiter *w = r->waiters;
         r->waiters = w->next;
-        waiter_free(s, w);
+        room_waiter_free(s, w);
     }
     drop_batch(r);
-    (void)map_remove(&s->rooms, name_of(r));
+    (void)map_remove(&s->rooms, room_name(r));
     metric_sub(s->m, M_ROOMS, 1);
     free(r->members);
     free(r);
 }
 
 /* A room without members is no longer of interest. Not while its members are being walked. */
-static void leave_if_empty(struct shard *s, struct room *r)
+void room_leave_if_empty(struct shard *s, struct room *r)
 {
-    if (r->count || r->nbatch)
+    if (r->count || r->nbatch || r->held)
         return;
     if (r->asked)
         (void)submit_interest(s, r, false);
@@ -129,7 +107,7 @@ static void leave_if_empty(struct shard *s, struct room *r)
 
 /* ---- members ---- */
 
-static int find_slot(const struct session *ses, const struct room *r)
+int room_slot(const struct session *ses, const struct room *r)
 {
     for (unsigned i = 0; i < ses->nrooms; i++) {
         if (ses->rooms[i].room == r)
@@ -168,10 +146,15 @@ static bool add_member(struct room *r, struct session *ses)
 {
     if (!grow_members(r) || !grow_slots(ses))
         return false;
+    struct membership m = {.room = r, .index = r->count};
+    if (r->history && !room_follow_new(&m))
+        return false;
     r->members[r->count] = (struct member){.session = ses, .slot = ses->nrooms};
-    ses->rooms[ses->nrooms] = (struct membership){.room = r, .index = r->count};
+    ses->rooms[ses->nrooms] = m;
     r->count++;
     ses->nrooms++;
+    if (r->presence && ses->user)
+        room_presence_joined(ses->conn->shard, r, ses);
     return true;
 }
 
@@ -180,19 +163,34 @@ static void remove_member(struct session *ses, unsigned slot)
 {
     struct room *r = ses->rooms[slot].room;
     uint32_t hole = ses->rooms[slot].index;
+    if (ses->rooms[slot].watching)
+        room_unwatch(ses->conn->shard, r, &ses->rooms[slot]);
+    room_follow_free(ses->conn->shard, &ses->rooms[slot]);
     r->members[hole] = r->members[--r->count];
     if (hole < r->count)
         r->members[hole].session->rooms[r->members[hole].slot].index = hole;
     ses->rooms[slot] = ses->rooms[--ses->nrooms];
     if (slot < ses->nrooms)
         ses->rooms[slot].room->members[ses->rooms[slot].index].slot = slot;
+    if (r->presence && ses->user)
+        room_presence_left(ses->conn->shard, r, ses);
 }
 
 /* ---- joining ---- */
 
-static void answer_joined(struct session *ses, const struct room *r, struct span ref)
+struct session *room_waiting_session(struct shard *s, const struct waiter *w)
 {
-    struct ok_subscribe ok = {.room = name_of(r)};
+    struct conn *c = idmap_get(&s->conns, w->conn);
+    return c && c->state == CONN_OPEN && c->proto->session ? c->proto->session(c) : NULL;
+}
+
+static void say_ok(struct session *ses, const struct room *r, struct span ref, bool has_since, bool recovered)
+{
+    struct ok_subscribe ok = {.room = room_name(r),
+                              .has_history = r->history,
+                              .has_since = has_since,
+                              .recovered = recovered,
+                              .seq = r->last};
     struct buf b;
     buf_init(&b, 4096);
     if (encode_ok_subscribe(session_codec(ses), ref, &ok, &b))
@@ -200,15 +198,68 @@ static void answer_joined(struct session *ses, const struct room *r, struct span
     buf_fini(&b);
 }
 
-static bool await_confirmation(struct room *r, struct session *ses, struct span ref)
+void room_answer_ok(struct shard *s, struct session *ses, struct room *r, struct waiter *w, bool recovered)
 {
-    struct waiter *w = malloc(sizeof *w + ref.n);
+    if (ses) {
+        ses->call = w->call;
+        w->call = NULL;
+        say_ok(ses, r, span_of(w->ref, w->len), w->has_since, recovered);
+    }
+    room_waiter_free(s, w);
+}
+
+void room_answer_away(struct shard *s, struct session *ses, struct room *r, struct waiter *w)
+{
+    int slot = ses ? room_slot(ses, r) : -1;
+    if (slot >= 0 && w->joined) {
+        remove_member(ses, (unsigned)slot);
+        room_leave_if_empty(s, r);
+    } else if (slot >= 0 && ses->rooms[slot].follow) {
+        ses->rooms[slot].follow->held = false; /* it goes on where it was */
+    }
+    if (ses) {
+        ses->call = w->call;
+        w->call = NULL;
+        (void)session_answer_error(ses, span_of(w->ref, w->len), "unavailable",
+                                   "the store does not answer; subscribe again later", 1);
+    }
+    room_waiter_free(s, w);
+}
+
+void room_advance(struct shard *s, struct room *r)
+{
+    struct waiter **at = &r->waiters;
+    bool was_held = r->held;
+    r->held = true; /* an answer may close its connection, the last one here */
+    while (r->confirmed && *at) {
+        struct waiter *w = *at;
+        if (w->watch && !r->watched) {
+            at = &w->next;
+            continue;
+        }
+        *at = w->next;
+        room_history_join(s, room_waiting_session(s, w), r, w);
+        at = &r->waiters; /* the list may be another by now */
+    }
+    r->held = was_held;
+    room_leave_if_empty(s, r);
+}
+
+static bool await(struct room *r, struct session *ses, const struct room_wish *wish, bool joined)
+{
+    struct waiter *w = malloc(sizeof *w + wish->ref.n);
     if (!w)
         return false;
-    *w = (struct waiter){.conn = ses->conn->id, .call = ses->call, .len = ref.n};
+    *w = (struct waiter){.conn = ses->conn->id,
+                         .call = ses->call,
+                         .joined = joined,
+                         .watch = wish->presence,
+                         .has_since = wish->has_since,
+                         .since = wish->since,
+                         .len = wish->ref.n};
     ses->call = NULL;
-    if (ref.n)
-        memcpy(w->ref, ref.p, ref.n);
+    if (wish->ref.n)
+        memcpy(w->ref, wish->ref.p, wish->ref.n);
     struct waiter **end = &r->waiters;
     while (*end)
         end = &(*end)->next;
@@ -216,37 +267,50 @@ static bool await_confirmation(struct room *r, struct session *ses, struct span 
     return true;
 }
 
-enum room_join room_join(struct shard *s, struct session *ses, struct span name, struct span ref)
+static bool ask_interest(struct shard *s, struct room *r)
 {
-    struct room *r = map_get(&s->rooms, name);
-    bool already = r && find_slot(ses, r) >= 0;
-    if (!already && ses->nrooms >= s->cfg->max_rooms)
+    if (r->confirmed || r->pending)
+        return true;
+    r->pending = submit_interest(s, r, true);
+    r->asked |= r->pending;
+    return r->pending;
+}
+
+enum room_join room_join(struct shard *s, struct session *ses, const struct room_wish *wish)
+{
+    struct room *r = map_get(&s->rooms, wish->room);
+    int slot = r ? room_slot(ses, r) : -1;
+    bool joined = slot < 0;
+    if (wish->presence && !room_presence_kept(s->cfg, wish->room))
+        return ROOM_NO_PRESENCE;
+    if (joined && ses->nrooms >= s->cfg->max_rooms)
         return ROOM_TOO_MANY;
-    if (!r && !(r = room_new(s, name)))
+    if (!r && !(r = room_new(s, wish->room)))
         return ROOM_NO_MEMORY;
-    if (!already && !add_member(r, ses)) {
-        leave_if_empty(s, r);
-        return ROOM_NO_MEMORY;
-    }
-    if (r->confirmed) {
-        answer_joined(ses, r, ref);
-        return already ? ROOM_ALREADY : ROOM_JOINED;
-    }
-    if ((!r->asked && !(r->asked = submit_interest(s, r, true))) || !await_confirmation(r, ses, ref)) {
-        (void)room_leave(s, ses, name);
+    if (joined && !add_member(r, ses)) {
+        room_leave_if_empty(s, r);
         return ROOM_NO_MEMORY;
     }
-    return already ? ROOM_ALREADY : ROOM_JOINED;
+    struct membership *m = &ses->rooms[joined ? ses->nrooms - 1 : slot];
+    if ((wish->presence && !room_watch(s, r, m)) || !ask_interest(s, r) || !await(r, ses, wish, joined)) {
+        if (joined)
+            (void)room_leave(s, ses, wish->room);
+        return ROOM_NO_MEMORY;
+    }
+    if (m->follow && wish->has_since)
+        m->follow->held = true;
+    room_advance(s, r);
+    return ROOM_JOINED;
 }
 
 bool room_leave(struct shard *s, struct session *ses, struct span name)
 {
     struct room *r = map_get(&s->rooms, name);
-    int slot = r ? find_slot(ses, r) : -1;
+    int slot = r ? room_slot(ses, r) : -1;
     if (slot < 0)
         return false;
     remove_member(ses, (unsigned)slot);
-    leave_if_empty(s, r);
+    room_leave_if_empty(s, r);
     return true;
 }
 
@@ -255,48 +319,41 @@ void room_leave_all(struct shard *s, struct session *ses)
     while (ses->nrooms) {
         struct room *r = ses->rooms[ses->nrooms - 1].room;
         remove_member(ses, ses->nrooms - 1u);
-        leave_if_empty(s, r);
+        room_leave_if_empty(s, r);
     }
     free(ses->rooms);
     ses->rooms = NULL;
     ses->rooms_cap = 0;
 }
 
-static struct session *waiting_session(struct shard *s, const struct waiter *w)
+/* Those who wait are told that the store does not answer. */
+static void fail_waiters(struct shard *s, struct room *r)
 {
-    struct conn *c = idmap_get(&s->conns, w->conn);
-    return c && c->state == CONN_OPEN && c->proto->session ? c->proto->session(c) : NULL;
-}
-
-/* The dispatcher's word on an interest: answers those who wait. When the store is away they are told so and leave the
- * room. */
-void room_interest_back(struct shard *s, struct op *op)
-{
-    struct span name = span_str(op->interest.room);
-    struct room *r = op->interest.on ? map_get(&s->rooms, name) : NULL;
-    struct waiter *w = r ? r->waiters : NULL;
-    if (r) {
-        r->waiters = NULL;
-        r->confirmed = op->status == OP_OK;
-        r->asked = r->confirmed;
-    }
-    bool ok = op->status == OP_OK;
+    struct waiter *w = r->waiters;
+    r->waiters = NULL;
+    r->held = true;
     while (w) {
         struct waiter *next = w->next;
-        struct session *ses = waiting_session(s, w);
-        struct span ref = span_of(w->ref, w->len);
-        if (ses) {
-            ses->call = w->call;
-            w->call = NULL;
-        }
-        if (ses && ok) {
-            answer_joined(ses, r, ref);
-        } else if (ses) {
-            (void)room_leave(s, ses, name); /* may free the room */
-            (void)session_answer_error(ses, ref, "unavailable", "the store does not answer; subscribe again later", 1);
-        }
-        waiter_free(s, w);
+        room_answer_away(s, room_waiting_session(s, w), r, w);
         w = next;
+    }
+    r->held = false;
+    room_leave_if_empty(s, r);
+}
+
+/* The dispatcher's word on an interest: answers those who wait. */
+void room_interest_back(struct shard *s, struct op *op)
+{
+    struct room *r = op->interest.on ? map_get(&s->rooms, span_str(op->interest.room)) : NULL;
+    if (r && r->serial == op->serial) {
+        r->pending = false;
+        r->confirmed = op->status == OP_OK;
+        if (r->confirmed && r->history)
+            room_history_start(s, r, op->interest.top);
+        if (r->confirmed)
+            room_advance(s, r);
+        else
+            fail_waiters(s, r);
     }
     op_free(op);
 }
@@ -306,12 +363,17 @@ void room_interest_back(struct shard *s, struct op *op)
 void room_deliver(struct shard *s, struct job *j)
 {
     struct room *r = map_get(&s->rooms, j->head.target);
-    if (!r)
-        return;
+    if (r && (!j->head.seq || room_history_take(s, r, j)))
+        room_collect(s, r, j);
+}
+
+void room_collect(struct shard *s, struct room *r, struct job *j)
+{
     if (!r->batch) {
         r->batch = malloc(BATCH_MAX * sizeof(struct job *));
         if (!r->batch) {
             metric_add(s->m, M_DROP_MEMORY, r->count);
+            r->batch_stored = false; /* the members are behind now, and will see it */
             return;
         }
     }
@@ -319,7 +381,7 @@ void room_deliver(struct shard *s, struct job *j)
     if (!list_linked(&r->busy))
         list_push(&s->busy_rooms, &r->busy);
     if (r->nbatch == BATCH_MAX)
-        rooms_turn_end(s);
+        room_flush(s, r);
 }
 
 /* May these messages travel as one block? Live, of one class, none replaceable, and small together. */
@@ -361,41 +423,56 @@ static struct frame *build_block(const struct room *r, struct session *ses, stru
     return block;
 }
 
-static void deliver_to(struct session *ses, struct room *r, struct frame_cache *fc, struct frame **block, bool join)
+static void deliver_to(struct session *ses, unsigned slot, struct room *r, struct frame_cache *fc, struct frame **block,
+                       bool join)
 {
     enum wire w = ses->wire;
     if (join && !block[w])
         block[w] = build_block(r, ses, fc);
     if (join && block[w] && session_offer_block(ses, block[w], r->batch[0], r->nbatch))
         return;
-    for (unsigned i = 0; i < r->nbatch; i++)
-        session_offer(ses, &fc[i]);
+    uint64_t base = r->base;
+    for (unsigned i = 0; i < r->nbatch; i++) {
+        uint64_t seq = r->batch[i]->head.seq;
+        if (seq == 0) {
+            session_offer(ses, &fc[i]);
+            continue;
+        }
+        if (ses->state != SESSION_OVER) /* else one that was too much has closed the connection */
+            room_history_offer(ses, &ses->rooms[slot], &fc[i], base);
+        base = seq;
+    }
 }
 
-static void deliver_batch(struct shard *s, struct room *r)
+void room_flush(struct shard *s, struct room *r)
 {
+    if (r->nbatch == 0)
+        return;
     struct frame_cache fc[BATCH_MAX];
     struct frame *block[WIRE_KINDS] = {0};
     bool join = joinable(r);
     for (unsigned i = 0; i < r->nbatch; i++)
         frame_cache_init(&fc[i], r->batch[i]);
+    bool was_held = r->held;
+    r->held = true;
     for (uint32_t i = r->count; i-- > 0;) { /* backwards: a member that is closed is replaced by one already served */
         if (i < r->count)
-            deliver_to(r->members[i].session, r, fc, block, join);
+            deliver_to(r->members[i].session, r->members[i].slot, r, fc, block, join);
     }
     for (unsigned i = 0; i < r->nbatch; i++)
         frame_cache_fini(&fc[i]);
     for (unsigned i = 0; i < WIRE_KINDS; i++)
         frame_unref(block[i]);
+    r->held = was_held;
     drop_batch(r);
-    leave_if_empty(s, r);
+    room_leave_if_empty(s, r);
 }
 
 void rooms_turn_end(struct shard *s)
 {
     while (!list_empty(&s->busy_rooms)) {
         struct room *r = CONTAINER_OF(s->busy_rooms.next, struct room, busy);
-        deliver_batch(s, r);
+        room_flush(s, r);
     }
 }
 

@@ -68,6 +68,10 @@ static const struct route routes[] = {
     {"/api/push", HTTP_POST, ROUTE_API, limit_api, api_push, NULL},
     CALL("/api/nodes", HTTP_GET, NULL, .kind = QUERY_NODES),
     CALL("/api/stats", HTTP_GET, NULL, .kind = QUERY_STATS),
+    CALL("/api/rooms", HTTP_GET, NULL, .kind = QUERY_ROOMS, .params = {"after", "limit"}),
+    CALL("/api/rooms/*", HTTP_GET, NULL, .kind = QUERY_ROOM),
+    CALL("/api/rooms/*/history", HTTP_GET, NULL, .kind = QUERY_ROOM_HISTORY, .params = {"before", "since", "limit"}),
+    CALL("/api/rooms/*/presence", HTTP_GET, NULL, .kind = QUERY_ROOM_PRESENCE, .params = {"after", "limit"}),
     {"/console", HTTP_GET, ROUTE_INTERNAL, NULL, asset_console_redirect, NULL},
     {"/", HTTP_GET, ROUTE_INTERNAL | ROUTE_DEV, NULL, asset_root_redirect, NULL},
 };

@@ -117,7 +117,7 @@ static void tell_gap(struct session *s, uint64_t to)
     struct buf b;
     buf_init(&b, OBJECT_MAX);
     metric_add(metrics_of(s), M_GAPS, 1);
-    send_object(s, &b, encode_gap(s->io->codec, s->sent + 1, to, &b));
+    send_object(s, &b, encode_gap(s->io->codec, (struct span){NULL, 0}, s->sent + 1, to, &b));
 }
 
 /* ---- the window ---- */
@@ -263,6 +263,15 @@ void session_offer(struct session *s, struct frame_cache *fc)
     }
 }
 
+bool session_offer_history(struct session *s, struct frame_cache *fc)
+{
+    if (s->state == SESSION_OVER || s->conn->state != CONN_OPEN || conn_backlogged(s->conn))
+        return false;
+    if (s->mutes && session_muted(s, fc->job))
+        return true;
+    return queue(s, session_frame(s, fc), OUT_STORED, 1);
+}
+
 bool session_offer_block(struct session *s, struct frame *block, const struct job *first, unsigned messages)
 {
     if (s->state == SESSION_OVER || s->conn->state != CONN_OPEN || s->mutes || s->io->push ||
@@ -303,6 +312,15 @@ void session_pump(struct session *s)
     op->fetch.from = s->sent;
     s->fetching = true;
     shard_submit(s->conn->shard, op);
+}
+
+void session_drained(struct session *s)
+{
+    if (s->state != SESSION_LIVE)
+        return;
+    session_pump(s);
+    if (s->behind_rooms)
+        room_session_pump(s);
 }
 
 /* One page of the inbox, from `sent` on. */
@@ -413,15 +431,22 @@ void session_op_done(struct session *s, struct op *op)
         attached(s, op);
         break;
     case OP_FETCH:
-        fetched(s, op);
+        if (op->fetch.room)
+            room_session_page(s->conn->shard, s, op);
+        else
+            fetched(s, op);
         break;
     case OP_PUSH:
         session_push_done(s, op);
         break;
+    case OP_QUERY:
+        session_query_done(s, op);
+        break;
     case OP_DETACH:
     case OP_ACK:
     case OP_INTEREST:
-    case OP_QUERY:
+    case OP_PRESENCE:
+    case OP_WATCH:
         op_free(op);
         break;
     }

@@ -23,6 +23,7 @@ struct identity;
 struct op;
 struct pending_ref;
 struct room;
+struct room_wish;
 struct session;
 struct shard;
 struct user;
@@ -33,7 +34,9 @@ enum session_state { SESSION_NEW, SESSION_ATTACHING, SESSION_LIVE, SESSION_OVER 
 
 struct membership {
     struct room *room;
-    uint32_t index; /* in the room's member array */
+    uint32_t index;        /* in the room's member array */
+    bool watching;         /* it is told who comes and goes */
+    struct follow *follow; /* owned; its place in a room with history, else NULL */
 };
 
 struct session {
@@ -44,7 +47,8 @@ struct session {
     struct list in_user;
     char *device; /* owned */
     bool named, fetching, evidence_due, warned;
-    bool told; /* a `closing` went out */
+    bool told;         /* a `closing` went out */
+    bool behind_rooms; /* in some room with history it is behind */
     enum session_state state : 8;
     enum ack_mode ack_mode : 8;
     enum wire wire : 8; /* the form messages take here; the transport may change it once the session has begun */
@@ -76,14 +80,16 @@ void session_end(struct session *s);
 void session_input(struct session *s, struct span object);
 /* A command that was posted for this session; its answer goes into the call. Takes it. */
 void session_call(struct session *s, struct call *call);
-/* Joins a room, if the identity allows it; answers with `ref`. */
-void session_subscribe(struct session *s, struct span room, struct span ref);
+/* Joins a room, if the identity allows it; answers. */
+void session_subscribe(struct session *s, const struct room_wish *w);
 /* An op of this session is back. Takes it. */
 void session_op_done(struct session *s, struct op *op);
 /* The client has everything up to seq. Clamped to what was sent. */
 void session_ack(struct session *s, uint64_t seq);
 /* Room in the output queue or in the window: fetch what was left to the inbox. */
 void session_pump(struct session *s);
+/* Its output queue is empty: the same for the inbox and all rooms. */
+void session_drained(struct session *s);
 /* Milliseconds until the token needs attention (warning or end); 0: never. Warns and closes when it is time. */
 uint32_t session_token_check(struct session *s);
 /* The broker stops. */
@@ -91,6 +97,8 @@ void session_goodbye(struct session *s);
 
 /* A job for this session. Stored ones follow the node rule. */
 void session_offer(struct session *s, struct frame_cache *fc);
+/* A stored message of a room; false: no room for it now, or the session is over. */
+bool session_offer_history(struct session *s, struct frame_cache *fc);
 /* This session's wire form of the job; borrowed from the cache. NULL: it cannot be encoded (memory). */
 struct frame *session_frame(struct session *s, struct frame_cache *fc);
 /* Several live messages of one class as one frame, for a session with nothing queued. False: offer them one by one. */
@@ -110,8 +118,9 @@ void session_store_back(struct shard *sh);
 
 /* session_cmd.c: carries out a parsed command. */
 void session_command(struct session *s, const struct command *cmd);
-/* An answered push of session_command. Takes the op. */
+/* An answered push or question of session_command. Takes the op. */
 void session_push_done(struct session *s, struct op *op);
+void session_query_done(struct session *s, struct op *op);
 void session_forget_pending(struct session *s);
 /* Is this an own message that must not come back (echo: false)? Asked once per message. */
 bool session_muted(struct session *s, const struct job *j);

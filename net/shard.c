@@ -98,9 +98,17 @@ static void op_back(struct shard *s, struct op *op)
     case OP_INTEREST:
         room_interest_back(s, op);
         return;
+    case OP_WATCH:
+        room_watch_back(s, op);
+        return;
+    case OP_FETCH:
+        if (op->conn || !op->fetch.room)
+            break;
+        room_page_back(s, op);
+        return;
     case OP_ATTACH:
     case OP_DETACH:
-    case OP_FETCH:
+    case OP_PRESENCE:
     case OP_PUSH:
     case OP_QUERY:
         break;
@@ -146,6 +154,7 @@ static void set_store_state(struct shard *s, bool ready)
 {
     if (ready && !s->store_ready) {
         session_store_back(s);
+        rooms_store_back(s);
         polls_store_back(s);
     }
     s->store_ready = ready;
@@ -160,6 +169,14 @@ static void take(void *arg, struct item it)
         break;
     case MSG_BEHIND:
         user_behind(s, it.ptr);
+        free(it.ptr);
+        break;
+    case MSG_ROOM_BEHIND:
+        room_behind(s, it.ptr);
+        free(it.ptr);
+        break;
+    case MSG_PRESENCE:
+        room_presence(s, it.ptr);
         free(it.ptr);
         break;
     case MSG_STORE_STATE:

@@ -41,6 +41,7 @@ struct shard {
     struct listener *listeners;
     struct idmap conns; /* by id: all connections that are not dead */
     uint64_t next_conn;
+    uint64_t next_ticket;   /* of rooms and their fetches: tells answers apart */
     struct conn *dirty;     /* to flush at the end of the turn */
     struct conn *graveyard; /* to free at the end of the turn */
 

@@ -74,7 +74,7 @@ static struct blob *wrap(const struct job_head *h, struct span object)
 {
     char seq[SEQ_BYTES];
     struct sse_event e = {.event = h->event, .data = object};
-    if (h->seq)
+    if (h->seq && h->kind == TARGET_USER) /* what comes back as Last-Event-ID is a place in the inbox */
         e.id = span_of(seq, (size_t)snprintf(seq, sizeof seq, "%llu", (unsigned long long)h->seq));
     struct buf b;
     buf_init(&b, sse_size(&e));
@@ -130,7 +130,7 @@ static void welcomed(struct session *s)
     struct sse *e = sse_of(c);
     struct span list = span_of(e->rooms, e->rooms_len), name;
     while (s->state == SESSION_LIVE && next_name(&list, &name))
-        session_subscribe(s, name, (struct span){NULL, 0});
+        session_subscribe(s, &(struct room_wish){.room = name});
     free(e->rooms);
     e->rooms = NULL;
     e->rooms_len = 0;
@@ -221,9 +221,7 @@ static void on_drain(struct conn *c)
 
 static void on_drained(struct conn *c)
 {
-    struct session *s = &sse_of(c)->session;
-    if (s->state == SESSION_LIVE && s->wanted > s->sent)
-        session_pump(s);
+    session_drained(&sse_of(c)->session);
 }
 
 static struct session *session_of(struct conn *c)

@@ -29,13 +29,19 @@ bool encode_ok(enum codec c, struct span ref, struct buf *out) MUST_CHECK;
 /* ok of a send: id, seq (0: left out), online. */
 bool encode_ok_send(enum codec c, struct span ref, struct span id, uint64_t seq, unsigned online, bool duplicate,
                     struct buf *out) MUST_CHECK;
-/* ok of a subscribe: room; recovered/seq for rooms with history (has_history). */
+/* ok of a subscribe: room; seq for rooms with history (has_history); recovered where a `since` was given (has_since).
+ */
 struct ok_subscribe {
     struct span room;
-    bool has_history, recovered;
+    bool has_history, has_since, recovered;
     uint64_t seq;
 };
 bool encode_ok_subscribe(enum codec c, struct span ref, const struct ok_subscribe *s, struct buf *out) MUST_CHECK;
+/* ok with the members of an object that is encoded already; at most 12 of them. */
+bool encode_ok_with(enum codec c, struct span ref, struct span object, struct buf *out) MUST_CHECK;
+/* {"type":"presence","room","user","change":"join"|"leave","seq"} */
+bool encode_presence(enum codec c, struct span room, struct span user, bool join, uint64_t seq,
+                     struct buf *out) MUST_CHECK;
 /* code: a stable word; message: a sentence; retry_after in seconds, 0: left out. */
 bool encode_error(enum codec c, struct span ref, const char *code, const char *message, unsigned retry_after,
                   struct buf *out) MUST_CHECK;
@@ -43,8 +49,9 @@ bool encode_ping(enum codec c, struct buf *out) MUST_CHECK;
 bool encode_expiring(enum codec c, unsigned in_s, struct buf *out) MUST_CHECK;
 bool encode_closing(enum codec c, unsigned code, const char *reason, unsigned retry_after_ms,
                     struct buf *out) MUST_CHECK;
-/* The inbox dropped entries before the client had them: {"type":"gap","from":seq,"to":seq}. */
-bool encode_gap(enum codec c, uint64_t from, uint64_t to, struct buf *out) MUST_CHECK;
+/* The inbox (or the history of `room`) dropped entries before the client had them: {"type":"gap","from":seq,"to":seq}.
+ */
+bool encode_gap(enum codec c, struct span room, uint64_t from, uint64_t to, struct buf *out) MUST_CHECK;
 
 /* ---- client to server ---- */
 
@@ -67,7 +74,8 @@ struct command {
     uint64_t seq; /* ack */
     bool has_since, presence;
     uint64_t since;
-    uint64_t limit;
+    uint64_t before, limit;  /* 0: not there */
+    struct span after;       /* a user */
     enum data_format format; /* DATA_JSON or DATA_MSGPACK */
     struct span data;
     struct span id, event;

@@ -120,10 +120,29 @@ bool encode_ok_subscribe(enum codec c, struct span ref, const struct ok_subscrib
     struct emit e;
     begin_answer(&e, c, out, SPAN_LIT("ok"), ref);
     emit_str(&e, SPAN_LIT("room"), s->room);
-    if (s->has_history) {
+    if (s->has_since)
         emit_bool(&e, SPAN_LIT("recovered"), s->recovered);
+    if (s->has_history)
         emit_uint(&e, SPAN_LIT("seq"), s->seq);
-    }
+    return emit_end(&e);
+}
+
+bool encode_ok_with(enum codec c, struct span ref, struct span object, struct buf *out)
+{
+    struct emit e;
+    begin_answer(&e, c, out, SPAN_LIT("ok"), ref);
+    emit_members(&e, object);
+    return emit_end(&e);
+}
+
+bool encode_presence(enum codec c, struct span room, struct span user, bool join, uint64_t seq, struct buf *out)
+{
+    struct emit e;
+    begin(&e, c, out, SPAN_LIT("presence"));
+    emit_str(&e, SPAN_LIT("room"), room);
+    emit_str(&e, SPAN_LIT("user"), user);
+    emit_str(&e, SPAN_LIT("change"), join ? SPAN_LIT("join") : SPAN_LIT("leave"));
+    emit_uint(&e, SPAN_LIT("seq"), seq);
     return emit_end(&e);
 }
 
@@ -166,10 +185,12 @@ bool encode_closing(enum codec c, unsigned code, const char *reason, unsigned re
     return emit_end(&e);
 }
 
-bool encode_gap(enum codec c, uint64_t from, uint64_t to, struct buf *out)
+bool encode_gap(enum codec c, struct span room, uint64_t from, uint64_t to, struct buf *out)
 {
     struct emit e;
     begin(&e, c, out, SPAN_LIT("gap"));
+    if (room.n)
+        emit_str(&e, SPAN_LIT("room"), room);
     emit_uint(&e, SPAN_LIT("from"), from);
     emit_uint(&e, SPAN_LIT("to"), to);
     return emit_end(&e);

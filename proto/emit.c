@@ -60,6 +60,20 @@ void emit_close(struct emit *e)
     }
 }
 
+void emit_members(struct emit *e, struct span object)
+{
+    bool json = e->codec == CODEC_JSON;
+    size_t around = json ? 2 : 1; /* braces; or the map's head, one byte that counts */
+    if (!e->ok || object.n <= around)
+        return;
+    if (json && !e->first)
+        e->ok = buf_append_byte(e->out, ',');
+    e->ok = e->ok && buf_append_span(e->out, span_of(object.p + 1, object.n - around));
+    if (e->ok && !json)
+        e->out->data[e->head[e->depth - 1]] += object.p[0] & 15;
+    e->first = false;
+}
+
 void emit_list(struct emit *e, struct span key)
 {
     static const uint8_t array32[5] = {0xDD};
@@ -93,6 +107,12 @@ void emit_item_str(struct emit *e, struct span value)
     next_item(e);
     if (e->ok)
         e->ok = e->codec == CODEC_JSON ? json_write_string(e->out, value) : mp_write_str(e->out, value);
+}
+
+void emit_item_raw(struct emit *e, struct span value)
+{
+    next_item(e);
+    e->ok = e->ok && buf_append_span(e->out, value);
 }
 
 /* The JSON form of a key with what stands around it, in one piece. */

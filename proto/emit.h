@@ -36,6 +36,8 @@ void emit_bool(struct emit *e, struct span key, bool value);
 void emit_raw(struct emit *e, struct span key, struct span value);
 /* A message's data: byte for byte in its own codec, else transcoded; text as a string, bytes as bin or base64. */
 void emit_data(struct emit *e, struct span key, enum data_format format, struct span value);
+/* All members of an object of the emit's own codec that was written by another emit. */
+void emit_members(struct emit *e, struct span object);
 /* A map inside, up to emit_close. */
 void emit_open(struct emit *e, struct span key);
 void emit_close(struct emit *e);
@@ -43,5 +45,7 @@ void emit_close(struct emit *e);
 void emit_list(struct emit *e, struct span key);
 void emit_item(struct emit *e);
 void emit_item_str(struct emit *e, struct span value);
+/* A value in the emit's own codec already. */
+void emit_item_raw(struct emit *e, struct span value);
 
 #endif

@@ -9,12 +9,17 @@
 --            x when the list ends | y when this hash's life was last renewed
 --            d:<device> "seq seen_s kind at"   kind: n named by the client, g by the server; at: * attached, - gone
 --   q  list  entries, oldest first   o  set  users a node has registered   i  string  seq given to an idempotency id
+--   R h O  the same three of rooms with history (no devices)   rooms  zset  their names, all of score 0
+--   p  zset  who is in a room: "user\nnode", all of score 0   v  hash  v last change | n users   P  set  "room\nuser" a
+--            node has registered
 -- Entry: >I8 seq | >I8 prev | >I4 expires_s | B idlen | id | P
 -- Frame on a node's channel (several may follow each other in one PUBLISH):
 --   'U' | >I8 seq | >I8 prev | >I4 expires_s | B idlen | >I2 userlen | >I4 plen | id | user | P        seq 0: live only
+--   'R': the same to a room with history
+-- On a room's presence channel:  'J' came or 'L' left | >I8 seq | >I8 prev | user
 --
 -- The library may be loaded by brokers of several versions: the highest VERSION stays.
-local VERSION = 1
+local VERSION = 2
 
 local META_S = 2592000   -- an untouched m lives 30 days
 local RENEW_S = 86400    -- its life is renewed at most once a day
@@ -196,7 +201,7 @@ local function put(mk, qk, sec, now, ttl, cap, id, p)
 end
 
 -- One message; its frames wait in `out` (node -> list). Returns {seq, "node node", 1 if the id was there already}.
-local function send_one(mk, qk, ik, sec, now, cap, user, p, ttl, id, claim, out)
+local function send_one(mk, qk, ik, sec, now, cap, user, p, ttl, id, claim, out, kind)
   if claim > 0 then
     local before = redis.call('GET', ik)
     if before then return {tonumber(before), '', 1} end
@@ -209,7 +214,7 @@ local function send_one(mk, qk, ik, sec, now, cap, user, p, ttl, id, claim, out)
   end
   nodes = nodes or ''
   if nodes ~= '' then
-    local frame = struct.pack(FRAME, 'U', seq, prev, expires, #id, #user, #p) .. id .. user .. p
+    local frame = struct.pack(FRAME, kind or 'U', seq, prev, expires, #id, #user, #p) .. id .. user .. p
     for nd in string.gmatch(nodes, '%S+') do
       local list = out[nd] or {}
       list[#list + 1] = frame
@@ -347,6 +352,173 @@ local function sweep(K, A)
       if at == '*' then redis.call('HSET', mk, f, device_text(seq, sec, kind, '-')) end
     end
     if remove_node(mk, A[1]) == 1 then out[#out + 1] = users[i] end
+  end
+  return out
+end
+
+-- ---- rooms with history ----------------------------------------------------------------------------------------
+
+-- KEYS R h i rooms   ARGV channel_prefix PUBLISH|SPUBLISH cap room P ttl_s id claim_s -> {seq, receivers, dup}
+local function room_send(K, A)
+  local sec, now = clock()
+  local out, live = {}, 0
+  local fresh = redis.call('EXISTS', K[2]) == 0
+  local r = send_one(K[1], K[2], K[3], sec, now, tonumber(A[3]), A[4], A[5], tonumber(A[6]), A[7], tonumber(A[8]), out,
+                     'R')
+  for nd, frames in pairs(out) do live = live + redis.call(A[2], A[1] .. nd, table.concat(frames)) end
+  if fresh and r[3] == 0 and r[1] > 0 then redis.call('ZADD', K[4], 0, A[4]) end
+  r[2] = live
+  return r
+end
+
+-- The room's messages come to the node from here on.   KEYS R O rooms   ARGV room node -> the last seq
+local function room_join(K, A)
+  local v = redis.call('HMGET', K[1], 's', 'n', 'y')
+  local sec = clock()
+  if add_node(K[1], K[2], A[1], A[2], v[2]) == 1 then redis.call('ZADD', K[3], 0, A[1]) end
+  renew(K[1], v[3], sec)
+  return tonumber(v[1] or 0)
+end
+
+-- KEYS R O   ARGV room node
+local function room_leave(K, A)
+  redis.call('SREM', K[2], A[1])
+  return remove_node(K[1], A[2])
+end
+
+-- The newest entries with seq < before (0: all), at most `limit` and about `maxb` bytes, oldest first.
+-- KEYS R h   ARGV before limit maxbytes -> {top, 1 when there are older ones, entry...}
+local function room_history(K, A)
+  local sec = clock()
+  local before, limit, maxb = tonumber(A[1]), tonumber(A[2]), tonumber(A[3])
+  local at, found, bytes, more = redis.call('LLEN', K[2]), {}, 0, 0
+  if before > 0 then at = count_upto(K[2], before - 1, at) end
+  while at > 0 and more == 0 do
+    local from = math.max(at - CHUNK, 0)
+    local chunk = redis.call('LRANGE', K[2], from, at - 1)
+    for i = #chunk, 1, -1 do
+      local e = chunk[i]
+      local _, _, expires = struct.unpack(ENTRY, e)
+      if expires > sec then
+        if #found >= limit or (bytes > 0 and bytes + #e > maxb) then
+          more = 1
+          break
+        end
+        bytes = bytes + #e
+        found[#found + 1] = e
+      end
+    end
+    at = from
+  end
+  local r = {tonumber(redis.call('HGET', K[1], 's') or 0), more}
+  for i = #found, 1, -1 do r[#r + 1] = found[i] end
+  return r
+end
+
+-- KEYS R h v   -> {last seq, entries, oldest seq, "node node", users}
+local function room_info(K)
+  local m = redis.call('HMGET', K[1], 's', 'n')
+  local head = redis.call('LINDEX', K[2], 0)
+  return {tonumber(m[1] or 0), redis.call('LLEN', K[2]), head and (struct.unpack('>I8', head)) or 0, m[2] or '',
+          tonumber(redis.call('HGET', K[3], 'n') or 0)}
+end
+
+-- Names after `after`, in order; those of rooms that nobody is in and that hold nothing are forgotten on the way.
+-- KEYS rooms   ARGV after limit prefix_of_the_partition -> {room...}
+local function room_names(K, A)
+  local out, from, limit = {}, A[1] == '' and '-' or '(' .. A[1], tonumber(A[2])
+  while #out < limit do
+    local page = redis.call('ZRANGEBYLEX', K[1], from, '+', 'LIMIT', 0, limit)
+    if #page == 0 then break end
+    for i = 1, #page do
+      local room = page[i]
+      if redis.call('HEXISTS', A[3] .. 'R:' .. room, 'n') == 1 or redis.call('EXISTS', A[3] .. 'h:' .. room) == 1 then
+        out[#out + 1] = room
+        if #out == limit then break end
+      else
+        redis.call('ZREM', K[1], room)
+      end
+    end
+    from = '(' .. page[#page]
+  end
+  return out
+end
+
+-- ---- presence --------------------------------------------------------------------------------------------------
+
+-- One change of who is in a room, told to whoever watches it. Changes are numbered: who misses one sees it.
+local function tell(vk, room, user, kind, channel, publish)
+  local _, now = clock()
+  local v = redis.call('HMGET', vk, 'v', 'n')
+  local prev, n = tonumber(v[1] or 0), tonumber(v[2] or 0)
+  local seq = now > prev and now or prev + 1
+  n = kind == 'J' and n + 1 or math.max(n - 1, 0)
+  redis.call('HSET', vk, 'v', int(seq), 'n', n)
+  if n == 0 then redis.call('EXPIRE', vk, META_S) else redis.call('PERSIST', vk) end
+  redis.call(publish, channel .. room, struct.pack('>c1I8I8', kind, seq, prev) .. user)
+end
+
+-- On how many nodes the user is in the room (of two or more: 2).
+local function places(pk, user)
+  return #redis.call('ZRANGEBYLEX', pk, '[' .. user .. '\n', '(' .. user .. '\011', 'LIMIT', 0, 2)
+end
+
+local function go_one(pk, vk, room, user, node, channel, publish)
+  if redis.call('ZREM', pk, user .. '\n' .. node) == 1 and places(pk, user) == 0 then
+    tell(vk, room, user, 'L', channel, publish)
+  end
+end
+
+-- Users are in rooms on this node; fine if they were already.
+-- KEYS P, then p v per pair   ARGV node channel_prefix PUBLISH|SPUBLISH, then room user per pair
+local function come(K, A)
+  for i = 1, (#K - 1) / 2 do
+    local pk, vk, room, user = K[2 * i], K[2 * i + 1], A[2 * i + 2], A[2 * i + 3]
+    redis.call('SADD', K[1], room .. '\n' .. user)
+    if redis.call('ZADD', pk, 0, user .. '\n' .. A[1]) == 1 and places(pk, user) == 1 then
+      tell(vk, room, user, 'J', A[2], A[3])
+    end
+  end
+  return 0
+end
+
+-- The other way round; the same keys and arguments.
+local function go(K, A)
+  for i = 1, (#K - 1) / 2 do
+    local room, user = A[2 * i + 2], A[2 * i + 3]
+    redis.call('SREM', K[1], room .. '\n' .. user)
+    go_one(K[2 * i], K[2 * i + 1], room, user, A[1], A[2], A[3])
+  end
+  return 0
+end
+
+-- Takes a node's presence back, `count` at a time (its own when it leaves, a dead one's by anybody).
+-- KEYS P   ARGV node count prefix_of_the_partition channel_prefix PUBLISH|SPUBLISH -> left
+local function presence_sweep(K, A)
+  local pairs_of = redis.call('SPOP', K[1], A[2])
+  for i = 1, #pairs_of do
+    local room, user = string.match(pairs_of[i], '^(.-)\n(.*)$')
+    if room then go_one(A[3] .. 'p:' .. room, A[3] .. 'v:' .. room, room, user, A[1], A[4], A[5]) end
+  end
+  return redis.call('SCARD', K[1])
+end
+
+-- Who is in a room, in order, those behind `after`.   KEYS p v   ARGV after limit -> {last change, users, user...}
+local function presence(K, A)
+  local v, limit = redis.call('HMGET', K[2], 'v', 'n'), tonumber(A[2])
+  local out, from, last = {tonumber(v[1] or 0), tonumber(v[2] or 0)}, A[1] == '' and '-' or '(' .. A[1] .. '\011', ''
+  while #out < limit + 2 do
+    local page = redis.call('ZRANGEBYLEX', K[1], from, '+', 'LIMIT', 0, limit)
+    if #page == 0 then break end
+    for i = 1, #page do
+      local user = string.match(page[i], '^(.-)\n')
+      if user and user ~= last then
+        if #out == limit + 2 then break end
+        out[#out + 1] = user
+        last = user
+      end
+    end
+    from = '(' .. page[#page]
   end
   return out
 end
@@ -498,6 +670,16 @@ register('detach', detach, 'allow-oom')
 register('ack', ack, 'allow-oom')
 register('sync', sync, 'allow-oom')
 register('sweep', sweep, 'allow-oom')
+register('room_send', room_send)
+register('room_join', room_join, 'allow-oom')
+register('room_leave', room_leave, 'allow-oom')
+register('room_history', room_history, 'no-writes')
+register('room_info', room_info, 'no-writes')
+register('room_names', room_names, 'allow-oom')
+register('come', come, 'allow-oom')
+register('go', go, 'allow-oom')
+register('presence_sweep', presence_sweep, 'allow-oom')
+register('presence', presence, 'no-writes')
 register('mark', mark, 'allow-oom')
 register('beat', beat, 'allow-oom')
 register('leave', leave, 'allow-oom')

@@ -39,6 +39,7 @@ enum { MAX_SHARDS = 64, INBOX_BATCH = 256, LEAVE_MS = 2000, LEAVE_LOOK_MS = 10 }
 struct room {
     struct list linger; /* linked while no shard wants it */
     uint64_t mask;      /* shards with members */
+    uint64_t watchers;  /* shards with members that want to hear who comes and goes */
     uint64_t due_ms;
     size_t len;
     char name[];
@@ -146,10 +147,35 @@ static void interest_on(struct dispatcher *d, struct op *op)
     d->store->ops->subscribe(d->store, name, op);
 }
 
+static void watch_on(struct dispatcher *d, struct op *op)
+{
+    struct span name = span_str(op->watch.room);
+    struct room *r = map_get(&d->rooms, name);
+    if (!r) { /* its members have gone already */
+        op->status = OP_REFUSED;
+        outlane_reply(&d->lanes[op->shard], op);
+        return;
+    }
+    r->watchers |= UINT64_C(1) << op->shard;
+    d->store->ops->watch(d->store, name, op);
+}
+
+static void watch_off(struct dispatcher *d, struct span room, unsigned shard)
+{
+    struct room *r = map_get(&d->rooms, room);
+    uint64_t bit = UINT64_C(1) << shard;
+    if (!r || !(r->watchers & bit))
+        return;
+    r->watchers &= ~bit;
+    if (!r->watchers)
+        d->store->ops->unwatch(d->store, room);
+}
+
 static void interest_off(struct dispatcher *d, struct op *op)
 {
     struct room *r = map_get(&d->rooms, span_str(op->interest.room));
     uint64_t bit = UINT64_C(1) << op->shard;
+    watch_off(d, span_str(op->interest.room), op->shard);
     op_free(op);
     if (!r || !(r->mask & bit))
         return;
@@ -203,11 +229,38 @@ static void on_behind(void *arg, struct span user, uint64_t seq)
     outlane_behind(&d->lanes[owner(d, user)], user, seq);
 }
 
+static void on_room_behind(void *arg, struct span room, uint64_t seq)
+{
+    struct dispatcher *d = arg;
+    const struct room *r = map_get(&d->rooms, room);
+    for (unsigned i = 0; r && i < d->env.nshards; i++) {
+        if (r->mask & (UINT64_C(1) << i))
+            outlane_room_behind(&d->lanes[i], room, seq);
+    }
+}
+
+static void on_presence(void *arg, struct presence *p)
+{
+    struct dispatcher *d = arg;
+    const struct room *r = map_get(&d->rooms, presence_room(p));
+    for (unsigned i = 0; r && i < d->env.nshards; i++) {
+        if (!(r->watchers & (UINT64_C(1) << i)))
+            continue;
+        struct presence *copy = presence_new(presence_room(p), presence_user(p), p->join, p->seq);
+        if (copy)
+            outlane_presence(&d->lanes[i], copy);
+        else
+            metric_add(d->env.metrics, M_DROP_MEMORY, 1);
+    }
+    free(p);
+}
+
 static void on_done(void *arg, struct op *op)
 {
     struct dispatcher *d = arg;
     switch (op->kind) {
     case OP_DETACH: /* nobody waits for it */
+    case OP_PRESENCE:
         op_free(op);
         break;
     case OP_ATTACH:
@@ -215,6 +268,7 @@ static void on_done(void *arg, struct op *op)
     case OP_ACK:
     case OP_PUSH:
     case OP_INTEREST:
+    case OP_WATCH:
     case OP_QUERY:
         outlane_reply(&d->lanes[op->shard], op);
         break;
@@ -267,12 +321,18 @@ static void take_op(struct dispatcher *d, struct op *op)
         op_free(op);
         return;
     }
-    if (op->kind != OP_INTEREST)
-        d->store->ops->submit(d->store, op);
-    else if (op->interest.on)
+    if (op->kind == OP_INTEREST && op->interest.on) {
         interest_on(d, op);
-    else
+    } else if (op->kind == OP_INTEREST) {
         interest_off(d, op);
+    } else if (op->kind == OP_WATCH && op->watch.on) {
+        watch_on(d, op);
+    } else if (op->kind == OP_WATCH) {
+        watch_off(d, span_str(op->watch.room), op->shard);
+        op_free(op);
+    } else {
+        d->store->ops->submit(d->store, op);
+    }
 }
 
 static void take_stop(struct dispatcher *d, enum stop_phase phase)
@@ -308,6 +368,8 @@ static void take(void *arg, struct item it)
         break;
     case MSG_JOB:
     case MSG_BEHIND:
+    case MSG_ROOM_BEHIND:
+    case MSG_PRESENCE:
     case MSG_STORE_STATE:
     case MSG_CALL:
     case MSG_MOVE:
@@ -437,6 +499,8 @@ static struct store *open_store(struct dispatcher *d, char *err, size_t errlen)
                                 .state = on_state,
                                 .ready = on_ready,
                                 .behind = on_behind,
+                                .room_behind = on_room_behind,
+                                .presence = on_presence,
                                 .about = on_about};
     const struct dispatcher_env *e = &d->env;
     if (e->cfg->redis)

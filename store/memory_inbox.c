@@ -145,6 +145,31 @@ bool user_inbox_page(const struct user_inbox *b, uint64_t from, unsigned limit, 
     return true;
 }
 
+bool user_inbox_tail(const struct user_inbox *b, uint64_t before, unsigned limit, size_t max_bytes, uint64_t now_s,
+                     struct op_page *page)
+{
+    unsigned end = before ? count_upto(b, before - 1) : b->count, from = end;
+    size_t bytes = 0;
+    page->top = b->top;
+    for (unsigned n = 0; from > 0; from--) {
+        const struct job *j = at(b, from - 1);
+        if (expired(j, now_s))
+            continue;
+        if (n == limit || (bytes > 0 && bytes + j->len > max_bytes)) {
+            page->more = true;
+            break;
+        }
+        bytes += j->len;
+        n++;
+    }
+    page->jobs = from < end ? malloc((end - from) * sizeof(struct job *)) : NULL;
+    for (unsigned i = from; page->jobs && i < end; i++) {
+        if (!expired(at(b, i), now_s))
+            page->jobs[page->njobs++] = job_ref(at(b, i));
+    }
+    return page->jobs || from == end;
+}
+
 /* ---- devices ---- */
 
 static struct inbox_device *find(struct user_inbox *b, const char *name)

@@ -52,6 +52,9 @@ bool user_inbox_attach(struct user_inbox *b, struct op_attach *a, uint64_t now_s
 /* Entries with seq > from into the page; *pending: how many there are in all. False when memory is out. */
 bool user_inbox_page(const struct user_inbox *b, uint64_t from, unsigned limit, size_t max_bytes, uint64_t now_s,
                      struct op_page *page, uint64_t *pending) MUST_CHECK;
+/* The newest entries with seq < before (0: all), oldest first; page->more: there are older ones. */
+bool user_inbox_tail(const struct user_inbox *b, uint64_t before, unsigned limit, size_t max_bytes, uint64_t now_s,
+                     struct op_page *page) MUST_CHECK;
 void user_inbox_move(struct user_inbox *b, const char *device, bool named, uint64_t seq, uint64_t now_s, bool attached);
 /* Trims to the lowest cursor of the devices whose session lasts, forgets the others. */
 void user_inbox_trim(struct user_inbox *b, uint64_t now_s, struct session_terms t);

@@ -20,54 +20,22 @@
 
 #include "core/clock.h"
 #include "core/config.h"
-#include "core/map.h"
+#include "core/log.h"
 #include "core/metrics.h"
 #include "proto/envelope.h"
 #include "proto/names.h"
-#include "store/jobmaker.h"
-#include "store/members.h"
-#include "store/memory_ids.h"
+#include "proto/room_rules.h"
 #include "store/memory_inbox.h"
+#include "store/memory_state.h"
 
 enum {
-    PAGE = 100,
-    PAGE_BYTES = 65536,
     ID_S = 600,
+    ID_OWNER_BYTES = 132,
+    ROOM_MEMORY_S = 86400,
     MAX_TTL_S = 315360000,
     FIRST_OUT = 64,
     SWEEP_SHARE = 50, /* at most one part in so many of the time is spent on sweeps */
     DEFAULT_CEILING = 512 * 1024 * 1024,
-};
-
-/* Something to be called back for at the end of the turn: a job or an op. */
-struct out {
-    struct job *job;
-    struct op *op;
-};
-
-struct memory_store {
-    struct store store;
-    struct store_up up;
-    const struct config *cfg;
-    struct metrics *metrics;
-    const char *node;
-    struct jobmaker jm;
-    struct map users, rooms;
-    struct used_ids ids;
-    size_t bytes, ceiling; /* bytes: of entries */
-    /* what is to be called back */
-    struct out *out;
-    size_t out_first, out_count, out_cap;
-    struct list refused; /* ops that found no room in `out` */
-    struct event *turn, *sweep;
-    uint64_t sweep_due_s; /* UINT64_MAX: not armed */
-    uint64_t sweep_not_before_ms;
-    bool said;
-};
-
-struct wanted_room {
-    size_t len;
-    char name[];
 };
 
 static struct memory_store *self(const struct store *s)
@@ -112,9 +80,9 @@ static bool reserve_out(struct memory_store *s, size_t n)
     return true;
 }
 
-static void put_out(struct memory_store *s, struct job *j, struct op *op)
+static void put_out(struct memory_store *s, struct out o)
 {
-    s->out[(s->out_first + s->out_count++) % s->out_cap] = (struct out){j, op};
+    s->out[(s->out_first + s->out_count++) % s->out_cap] = o;
     event_active(s->turn, EV_TIMEOUT, 0);
 }
 
@@ -123,13 +91,15 @@ static void finish(struct memory_store *s, struct op *op, enum op_status status,
     op->status = status;
     if (status != OP_OK && sentence && op->error[0] == '\0')
         snprintf(op->error, sizeof(op->error), "%s", sentence);
-    put_out(s, NULL, op);
+    put_out(s, (struct out){.op = op});
 }
 
 static void call_back(struct memory_store *s, struct out o)
 {
     if (o.job)
         s->up.job(s->up.arg, o.job);
+    else if (o.change)
+        s->up.presence(s->up.arg, o.change);
     else
         s->up.done(s->up.arg, o.op);
 }
@@ -170,12 +140,41 @@ static void arm_sweep(struct memory_store *s, uint64_t due_s)
     event_add(s->sweep, &tv);
 }
 
-static void drop_if_idle(struct memory_store *s, struct user_inbox *b)
+static void drop_if_idle(struct map *of, struct user_inbox *b)
 {
     if (!user_inbox_idle(b))
         return;
-    map_remove(&s->users, span_of(b->name, b->len));
+    map_remove(of, span_of(b->name, b->len));
     user_inbox_free(b);
+}
+
+/* A room's last seq is remembered for a while after its last message has gone: who comes back has missed nothing. */
+static uint64_t room_ends(const struct memory_store *s, const struct user_inbox *b)
+{
+    struct room_rule rule;
+    if (b->registered || b->count || !room_history(s->cfg, span_of(b->name, b->len), &rule))
+        return UINT64_MAX;
+    return b->top / 1000000 + rule.ttl_s + ROOM_MEMORY_S;
+}
+
+/* Returns when something of them will expire next. */
+static uint64_t sweep_inboxes(struct memory_store *s, struct map *of, uint64_t now)
+{
+    uint64_t next = UINT64_MAX;
+    size_t it = 0;
+    struct user_inbox *b;
+    while ((b = map_next(of, &it)) != NULL) {
+        size_t before = b->bytes;
+        uint64_t due = user_inbox_expire(b, now, sessions(s));
+        s->bytes -= before - b->bytes;
+        if (of == &s->histories && due == UINT64_MAX)
+            due = room_ends(s, b);
+        if (of == &s->users || due <= now)
+            drop_if_idle(of, b);
+        if (due < next && due > now)
+            next = due;
+    }
+    return next;
 }
 
 static void on_sweep(evutil_socket_t fd, short what, void *arg)
@@ -183,16 +182,11 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
     (void)fd, (void)what;
     struct memory_store *s = arg;
     uint64_t began = clock_mono_ms(), now = now_s(), next = used_ids_sweep(&s->ids, now);
-    size_t it = 0;
-    struct user_inbox *b;
-    while ((b = map_next(&s->users, &it)) != NULL) {
-        size_t before = b->bytes;
-        uint64_t due = user_inbox_expire(b, now, sessions(s));
-        s->bytes -= before - b->bytes;
-        if (due < next)
-            next = due;
-        drop_if_idle(s, b);
-    }
+    uint64_t users = sweep_inboxes(s, &s->users, now), rooms = sweep_inboxes(s, &s->histories, now);
+    if (users < next)
+        next = users;
+    if (rooms < next)
+        next = rooms;
     uint64_t ended = clock_mono_ms();
     s->sweep_not_before_ms = ended + (ended - began) * SWEEP_SHARE;
     s->sweep_due_s = UINT64_MAX;
@@ -207,15 +201,15 @@ static struct user_inbox *find(const struct memory_store *s, const char *user)
     return map_get(&s->users, span_str(user));
 }
 
-static struct user_inbox *find_or_make(struct memory_store *s, const char *user)
+static struct user_inbox *find_or_make(struct map *of, struct span name)
 {
-    struct user_inbox *b = find(s, user);
+    struct user_inbox *b = map_get(of, name);
     if (b)
         return b;
-    b = user_inbox_new(span_str(user));
+    b = user_inbox_new(name);
     if (!b)
         return NULL;
-    if (map_put(&s->users, span_of(b->name, b->len), b))
+    if (map_put(of, span_of(b->name, b->len), b))
         return b;
     user_inbox_free(b);
     return NULL;
@@ -232,28 +226,28 @@ static void attach(struct memory_store *s, struct op *op)
 {
     struct op_attach *a = &op->attach;
     uint64_t now = now_s();
-    struct user_inbox *b = find_or_make(s, a->user);
+    struct user_inbox *b = find_or_make(&s->users, span_str(a->user));
     if (b && user_inbox_attach(b, a, now) &&
-        user_inbox_page(b, a->cursor, PAGE, PAGE_BYTES, now, &a->page, &a->pending)) {
+        user_inbox_page(b, a->cursor, MEMORY_PAGE, MEMORY_PAGE_BYTES, now, &a->page, &a->pending)) {
         if (a->has_since)
             trim(s, b, now);
         finish(s, op, OP_OK, NULL);
         return;
     }
     if (b)
-        drop_if_idle(s, b);
+        drop_if_idle(&s->users, b);
     finish(s, op, OP_FULL, "Memory is out.");
 }
 
 static void fetch(struct memory_store *s, struct op *op)
 {
     struct op_fetch *f = &op->fetch;
-    const struct user_inbox *b = find(s, f->user);
+    const struct user_inbox *b = map_get(f->room ? &s->histories : &s->users, span_str(f->user));
     uint64_t pending;
     metric_add(s->metrics, M_FETCHES, 1);
     if (b)
         f->page.gap = b->gap;
-    bool good = !b || user_inbox_page(b, f->from, PAGE, PAGE_BYTES, now_s(), &f->page, &pending);
+    bool good = !b || user_inbox_page(b, f->from, MEMORY_PAGE, MEMORY_PAGE_BYTES, now_s(), &f->page, &pending);
     finish(s, op, good ? OP_OK : OP_FULL, "Memory is out.");
 }
 
@@ -268,7 +262,7 @@ static void detach(struct memory_store *s, struct op *op)
             b->registered = false;
         trim(s, b, now);
         arm_sweep(s, now + (d->named ? s->cfg->session_s : s->cfg->guest_session_s) + 1);
-        drop_if_idle(s, b);
+        drop_if_idle(&s->users, b);
     }
     finish(s, op, OP_OK, NULL);
 }
@@ -293,6 +287,10 @@ static void ack(struct memory_store *s, struct op *op)
 struct send {
     struct span payload, id, name_it;
     uint32_t ttl_s;
+    uint32_t said_s; /* the ttl that was asked for, TTL_UNSET: none */
+    /* of the target at hand */
+    struct map *box; /* where its inbox is */
+    unsigned cap;
 };
 
 static struct job *make(struct memory_store *s, const struct job_source *src, struct op *op, enum op_status *status)
@@ -312,12 +310,12 @@ static struct job *make(struct memory_store *s, const struct job_source *src, st
 }
 
 /* Stores one message; `j` is borrowed. */
-static bool keep(struct memory_store *s, struct user_inbox *b, struct job *j)
+static bool keep(struct memory_store *s, struct user_inbox *b, struct job *j, unsigned cap)
 {
     if (taken(s) + user_inbox_cost(j) > s->ceiling || !user_inbox_reserve(b))
         return false;
     size_t before = b->bytes;
-    user_inbox_append(b, job_ref(j), s->cfg->inbox_cap);
+    user_inbox_append(b, job_ref(j), cap);
     s->bytes = s->bytes - before + b->bytes;
     metric_add(s->metrics, M_STORED, 1);
     arm_sweep(s, j->head.expires_s);
@@ -327,12 +325,12 @@ static bool keep(struct memory_store *s, struct user_inbox *b, struct job *j)
 static enum op_status send_stored(struct memory_store *s, struct op *op, struct op_target *t, const struct send *m,
                                   uint64_t now_us)
 {
-    struct user_inbox *b = find_or_make(s, t->name);
+    struct user_inbox *b = find_or_make(m->box, span_str(t->name));
     enum op_status status = OP_FULL;
     if (!b)
         return status;
     uint64_t seq = now_us > b->top ? now_us : b->top + 1;
-    struct job_source src = {.kind = TARGET_USER,
+    struct job_source src = {.kind = t->kind,
                              .target = span_str(t->name),
                              .seq = seq,
                              .prev = b->top,
@@ -340,16 +338,23 @@ static enum op_status send_stored(struct memory_store *s, struct op *op, struct 
                              .id = m->name_it,
                              .payload = m->payload};
     struct job *j = make(s, &src, op, &status);
-    if (j && keep(s, b, j)) {
+    if (j && keep(s, b, j, m->cap)) {
         t->seq = seq;
         t->online = b->registered;
         if (b->registered)
-            put_out(s, job_ref(j), NULL);
+            put_out(s, (struct out){.job = job_ref(j)});
         status = OP_OK;
     }
     job_unref(j);
-    drop_if_idle(s, b);
+    if (m->box == &s->users || b->top == 0)
+        drop_if_idle(m->box, b);
     return status;
+}
+
+static bool is_registered(const struct memory_store *s, const struct send *m, const struct op_target *t)
+{
+    const struct user_inbox *b = map_get(m->box ? m->box : &s->users, span_str(t->name));
+    return b && b->registered;
 }
 
 /* To whoever is connected now. */
@@ -358,12 +363,14 @@ static enum op_status send_live(struct memory_store *s, struct op *op, struct op
     struct job_source src = {.kind = t->kind, .target = span_str(t->name), .id = m->name_it, .payload = m->payload};
     enum op_status status = OP_OK;
     switch (t->kind) {
-    case TARGET_USER: {
-        const struct user_inbox *b = find(s, t->name);
-        t->online = b && b->registered;
+    case TARGET_USER:
+        t->online = is_registered(s, m, t);
         break;
-    }
     case TARGET_ROOM:
+        if (m->box) {
+            t->online = is_registered(s, m, t);
+            break;
+        }
         src.id = span_of(NULL, 0);
         t->online = map_get(&s->rooms, src.target) != NULL;
         break;
@@ -375,16 +382,28 @@ static enum op_status send_live(struct memory_store *s, struct op *op, struct op
     }
     struct job *j = t->online ? make(s, &src, op, &status) : NULL;
     if (j)
-        put_out(s, j, NULL);
+        put_out(s, (struct out){.job = j});
     return status;
 }
 
-static enum op_status send_to_user(struct memory_store *s, struct op *op, struct op_target *t, const struct send *m)
+/* Ids are remembered for each target; a room's name begins with what no user's does. */
+static const char *id_owner(const struct op_target *t, char to[ID_OWNER_BYTES])
+{
+    if (t->kind == TARGET_USER)
+        return t->name;
+    snprintf(to, ID_OWNER_BYTES, "\n%s", t->name);
+    return to;
+}
+
+/* To a user, or a room with history. */
+static enum op_status send_to_inbox(struct memory_store *s, struct op *op, struct op_target *t, const struct send *m)
 {
     uint64_t now_us = clock_real_us(), now = now_us / 1000000;
     struct used_id *claim = NULL;
+    char room[ID_OWNER_BYTES];
+    const char *owner = id_owner(t, room);
     if (m->id.n) {
-        const struct used_id *before = used_ids_find(&s->ids, t->name, m->id, now);
+        const struct used_id *before = used_ids_find(&s->ids, owner, m->id, now);
         if (before) {
             t->seq = used_id_seq(before);
             t->duplicate = true;
@@ -392,7 +411,7 @@ static enum op_status send_to_user(struct memory_store *s, struct op *op, struct
         }
         /* The id is claimed first, so that a message is never stored without it. */
         if (taken(s) < s->ceiling)
-            claim = used_ids_claim(&s->ids, t->name, m->id, now + ID_S);
+            claim = used_ids_claim(&s->ids, owner, m->id, now + ID_S);
         if (!claim)
             return OP_FULL;
         arm_sweep(s, now + ID_S);
@@ -418,14 +437,23 @@ static bool name_fits(const struct op_target *t)
     return false;
 }
 
-static void send_one(struct memory_store *s, struct op *op, struct op_target *t, const struct send *m)
+static void send_one(struct memory_store *s, struct op *op, struct op_target *t, struct send m)
 {
+    struct room_rule rule;
     if (!name_fits(t)) {
         t->status = OP_REFUSED;
         snprintf(op->error, sizeof(op->error), "A target's name is not allowed.");
         return;
     }
-    t->status = t->kind == TARGET_USER ? send_to_user(s, op, t, m) : send_live(s, op, t, m);
+    if (t->kind == TARGET_USER) {
+        m.box = &s->users;
+        m.cap = s->cfg->inbox_cap;
+    } else if (t->kind == TARGET_ROOM && room_history(s->cfg, span_str(t->name), &rule)) {
+        m.box = &s->histories;
+        m.cap = rule.length;
+        m.ttl_s = m.said_s < rule.ttl_s ? m.said_s : rule.ttl_s; /* not said is the largest number */
+    }
+    t->status = m.box ? send_to_inbox(s, op, t, &m) : send_live(s, op, t, &m);
     if (t->status == OP_FULL)
         snprintf(op->error, sizeof(op->error), "The store is full.");
 }
@@ -449,11 +477,12 @@ static void push(struct memory_store *s, struct op *op)
         finish(s, op, status, NULL);
         return;
     }
+    m.said_s = p->ttl_s != TTL_UNSET ? p->ttl_s : terms.ttl_s;
     m.ttl_s = pick_ttl(s, p->ttl_s, terms.ttl_s);
     m.id = span_str(p->id); /* P's own may be one that the asker made up: no repeat can bring it again */
     m.name_it = m.id;
     for (unsigned i = 0; i < p->ntargets; i++) {
-        send_one(s, op, &p->targets[i], &m);
+        send_one(s, op, &p->targets[i], m);
         if (status == OP_OK)
             status = p->targets[i].status;
     }
@@ -461,6 +490,32 @@ static void push(struct memory_store *s, struct op *op)
 }
 
 /* ---- rooms ---- */
+
+static bool want_history(struct memory_store *s, struct span room, struct op *op)
+{
+    struct user_inbox *b = find_or_make(&s->histories, room);
+    if (!b)
+        return false;
+    b->registered = true;
+    if (op)
+        op->interest.top = b->top;
+    return true;
+}
+
+static bool want_room(struct memory_store *s, struct span room)
+{
+    if (map_get(&s->rooms, room))
+        return true;
+    struct wanted_room *r = malloc(sizeof(*r) + room.n);
+    if (!r)
+        return false;
+    r->len = room.n;
+    memcpy(r->name, room.p, room.n);
+    if (map_put(&s->rooms, span_of(r->name, r->len), r))
+        return true;
+    free(r);
+    return false;
+}
 
 static void subscribe(struct store *st, struct span room, struct op *op)
 {
@@ -471,64 +526,60 @@ static void subscribe(struct store *st, struct span room, struct op *op)
         event_active(s->turn, EV_TIMEOUT, 0);
         return;
     }
-    struct wanted_room *r = map_get(&s->rooms, room);
-    if (!r) {
-        r = malloc(sizeof(*r) + room.n);
-        if (r) {
-            r->len = room.n;
-            memcpy(r->name, room.p, room.n);
-        }
-        if (r && !map_put(&s->rooms, span_of(r->name, r->len), r)) {
-            free(r);
-            r = NULL;
-        }
-    }
+    bool good = room_history(s->cfg, room, NULL) ? want_history(s, room, op) : want_room(s, room);
     metric_set(s->metrics, M_CHANNELS, s->rooms.count);
     if (op)
-        finish(s, op, r ? OP_OK : OP_FULL, "Memory is out.");
+        finish(s, op, good ? OP_OK : OP_FULL, "Memory is out.");
 }
 
 static void unsubscribe(struct store *st, struct span room)
 {
     struct memory_store *s = self(st);
+    struct user_inbox *b = map_get(&s->histories, room);
+    if (b) {
+        b->registered = false;
+        if (b->top == 0)
+            drop_if_idle(&s->histories, b);
+        else
+            arm_sweep(s, room_ends(s, b));
+        return;
+    }
     free(map_remove(&s->rooms, room));
     metric_set(s->metrics, M_CHANNELS, s->rooms.count);
 }
 
-/* ---- questions ---- */
+/* ---- presence ---- */
 
-/* A cluster of one. */
-static enum op_status ask_members(struct memory_store *s, struct op *op)
+static void set_presence(struct memory_store *s, struct op *op)
 {
-    struct members m;
-    struct store_about about = {.address = "-"};
-    struct buf info;
-    enum op_status status = OP_FULL;
-    members_init(&m);
-    buf_init(&info, 1024);
-    if (s->up.about)
-        s->up.about(s->up.arg, &about);
-    struct member *me = members_add(&m, span_str(s->node));
-    if (me && member_write_info(&about, &info)) {
-        me->since_ms = about.since_ms;
-        member_read_info(me, buf_span(&info));
-        status = members_answer(&m, s->node, op);
-    }
-    buf_fini(&info);
-    members_fini(&m);
-    return status;
+    const struct op_presence *o = &op->presence;
+    struct span room = span_str(o->room), user = span_str(o->user);
+    uint64_t seq = 0;
+    bool watched = false;
+    enum presence_set set = memory_presence_set(&s->presence, room, user, o->on, clock_real_us(), &seq, &watched);
+    struct presence *change = set == PRESENCE_CHANGED && watched ? presence_new(room, user, o->on, seq) : NULL;
+    if (change)
+        put_out(s, (struct out){.change = change});
+    finish(s, op, set == PRESENCE_NO_MEMORY ? OP_FULL : OP_OK, "Memory is out.");
 }
 
-static void query(struct memory_store *s, struct op *op)
+static void watch(struct store *st, struct span room, struct op *op)
 {
-    enum op_status status = OP_REFUSED;
-    switch (op->query.kind) {
-    case QUERY_NODES:
-    case QUERY_STATS:
-        status = ask_members(s, op);
-        break;
+    struct memory_store *s = self(st);
+    bool good = memory_presence_watch(&s->presence, room, true);
+    if (reserve_out(s, 1)) {
+        finish(s, op, good ? OP_OK : OP_FULL, "Memory is out.");
+        return;
     }
-    finish(s, op, status, "Memory is out.");
+    op->status = OP_FULL;
+    list_push(&s->refused, &op->link);
+    event_active(s->turn, EV_TIMEOUT, 0);
+}
+
+static void unwatch(struct store *st, struct span room)
+{
+    if (!memory_presence_watch(&self(st)->presence, room, false))
+        log_line(LOG_ERROR, "memory", "a room is still watched");
 }
 
 /* ---- ops ---- */
@@ -536,7 +587,7 @@ static void query(struct memory_store *s, struct op *op)
 static void submit(struct store *st, struct op *op)
 {
     struct memory_store *s = self(st);
-    size_t most = op->kind == OP_PUSH ? (size_t)op->push.ntargets + 1 : 1;
+    size_t most = op->kind == OP_PUSH ? (size_t)op->push.ntargets + 1 : 2;
     if (!reserve_out(s, most)) {
         op->status = OP_FULL;
         snprintf(op->error, sizeof(op->error), "Memory is out.");
@@ -568,8 +619,19 @@ static void submit(struct store *st, struct op *op)
         unsubscribe(st, span_str(op->interest.room));
         finish(s, op, OP_OK, NULL);
         break;
+    case OP_PRESENCE:
+        set_presence(s, op);
+        break;
+    case OP_WATCH:
+        if (op->watch.on) {
+            watch(st, span_str(op->watch.room), op);
+            break;
+        }
+        unwatch(st, span_str(op->watch.room));
+        finish(s, op, OP_OK, NULL);
+        break;
     case OP_QUERY:
-        query(s, op);
+        finish(s, op, memory_query(s, op), "Memory is out.");
         break;
     }
 }
@@ -602,8 +664,13 @@ static void free_store(struct store *st)
     while ((v = map_next(&s->users, &it)) != NULL)
         user_inbox_free(v);
     it = 0;
+    while ((v = map_next(&s->histories, &it)) != NULL)
+        user_inbox_free(v);
+    it = 0;
     while ((v = map_next(&s->rooms, &it)) != NULL)
         free(v);
+    memory_presence_fini(&s->presence);
+    map_fini(&s->histories);
     used_ids_fini(&s->ids);
     map_fini(&s->users);
     map_fini(&s->rooms);
@@ -621,6 +688,8 @@ static const struct store_ops memory_ops = {
     .submit = submit,
     .subscribe = subscribe,
     .unsubscribe = unsubscribe,
+    .watch = watch,
+    .unwatch = unwatch,
     .ready = ready,
     .leave = leave,
     .idle = idle,
@@ -643,7 +712,9 @@ struct store *store_memory_new(const struct config *cfg, struct event_base *base
     s->ceiling = DEFAULT_CEILING;
     s->sweep_due_s = UINT64_MAX;
     map_init(&s->users);
+    map_init(&s->histories);
     map_init(&s->rooms);
+    memory_presence_init(&s->presence);
     used_ids_init(&s->ids);
     list_init(&s->refused);
     jobmaker_init(&s->jm, m, cfg->max_payload);

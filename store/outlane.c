@@ -4,7 +4,9 @@
  * Idea: nobody waits for a shard, so what finds the lane full is turned into state that cannot grow without bound:
  *   the store's state   the last one only
  *   replies             a list of the ops themselves, which the shards pay for: they posted them
- *   stored messages     their user's highest seq, one entry a user; the shard fetches them from the inbox
+ *   stored messages     their user's (or room's) highest seq, one entry a user; the shard fetches them from the inbox
+ *   presence            the last change of each user in each room; one that undoes what the shard has not heard yet
+ *                       takes both away
  *   live messages       high priority: a ring of OUTLANE_URGENT; the others are dropped and counted
  * While anything waits, later items wait behind it: the lane is looked at again (outlane_flush) when the shard has
  * made room and rung back, and before every push.
@@ -19,11 +21,25 @@
 #include "core/metrics.h"
 #include "core/msg.h"
 
+/* A change of presence that waits. */
+struct change {
+    struct list link;
+    struct presence *presence;
+};
+
+static struct span change_key(const struct presence *p)
+{
+    return span_of(p->text, p->room_len + 1 + p->user_len);
+}
+
 void outlane_init(struct outlane *l, struct inbox *inbox, unsigned lane, struct metrics *m)
 {
     *l = (struct outlane){.inbox = inbox, .lane = lane, .metrics = m};
     list_init(&l->replies);
+    list_init(&l->changes);
     map_init(&l->behind);
+    map_init(&l->rooms_behind);
+    map_init(&l->last_changes);
 }
 
 static struct job *pop_urgent(struct outlane *l)
@@ -34,16 +50,31 @@ static struct job *pop_urgent(struct outlane *l)
     return j;
 }
 
+static void free_behind(struct map *of)
+{
+    size_t it = 0;
+    struct behind *b;
+    while ((b = map_next(of, &it)) != NULL)
+        free(b);
+    map_fini(of);
+}
+
+static void free_change(struct change *c)
+{
+    free(c->presence);
+    free(c);
+}
+
 void outlane_fini(struct outlane *l)
 {
     struct list *node;
     while ((node = list_pop(&l->replies)) != NULL)
         op_free(CONTAINER_OF(node, struct op, link));
-    size_t it = 0;
-    struct behind *b;
-    while ((b = map_next(&l->behind, &it)) != NULL)
-        free(b);
-    map_fini(&l->behind);
+    free_behind(&l->behind);
+    free_behind(&l->rooms_behind);
+    while ((node = list_pop(&l->changes)) != NULL)
+        free_change(CONTAINER_OF(node, struct change, link));
+    map_fini(&l->last_changes);
     while (l->count)
         job_unref(pop_urgent(l));
     free(l->urgent);
@@ -51,7 +82,8 @@ void outlane_fini(struct outlane *l)
 
 bool outlane_waiting(const struct outlane *l)
 {
-    return l->state_pending || !list_empty(&l->replies) || l->behind.count || l->count;
+    return l->state_pending || !list_empty(&l->replies) || l->behind.count || l->rooms_behind.count || l->count ||
+           !list_empty(&l->changes);
 }
 
 static bool push(struct outlane *l, enum msg_kind kind, uint32_t arg, void *ptr)
@@ -76,18 +108,35 @@ static bool flush_replies(struct outlane *l)
     return true;
 }
 
-static bool flush_behind(struct outlane *l)
+static bool flush_behind(struct outlane *l, struct map *of, enum msg_kind kind)
 {
     size_t it = 0;
     struct behind *b;
-    while (l->behind.count && (b = map_next(&l->behind, &it)) != NULL) {
-        map_remove(&l->behind, span_of(b->user, b->len));
-        if (push(l, MSG_BEHIND, 0, b))
+    while (of->count && (b = map_next(of, &it)) != NULL) {
+        map_remove(of, span_of(b->user, b->len));
+        if (push(l, kind, 0, b))
             continue;
-        if (!map_put(&l->behind, span_of(b->user, b->len), b)) { /* cannot be: its slot has just become free */
+        if (!map_put(of, span_of(b->user, b->len), b)) { /* cannot be: its slot has just become free */
             log_line(LOG_ERROR, "dispatcher", "memory is out: a user is behind and does not know");
             free(b);
         }
+        return false;
+    }
+    return true;
+}
+
+static bool flush_changes(struct outlane *l)
+{
+    while (!list_empty(&l->changes)) {
+        struct change *c = CONTAINER_OF(l->changes.next, struct change, link);
+        (void)map_remove(&l->last_changes, change_key(c->presence)); /* before the push: then it is the shard's */
+        if (push(l, MSG_PRESENCE, 0, c->presence)) {
+            list_unlink(&c->link);
+            free(c);
+            continue;
+        }
+        if (!map_put(&l->last_changes, change_key(c->presence), c)) /* cannot be: its slot has just become free */
+            log_line(LOG_ERROR, "dispatcher", "memory is out: a change of presence may be told twice");
         return false;
     }
     return true;
@@ -100,7 +149,8 @@ void outlane_flush(struct outlane *l)
             return;
         l->state_pending = false;
     }
-    if (!flush_replies(l) || !flush_behind(l))
+    if (!flush_changes(l) || !flush_replies(l) || !flush_behind(l, &l->behind, MSG_BEHIND) ||
+        !flush_behind(l, &l->rooms_behind, MSG_ROOM_BEHIND))
         return;
     while (l->count) {
         if (!push(l, MSG_JOB, 0, l->urgent[l->first]))
@@ -132,16 +182,16 @@ void outlane_reply(struct outlane *l, struct op *op)
         list_push(&l->replies, &op->link);
 }
 
-static void remember(struct outlane *l, struct span user, uint64_t seq)
+static void remember(struct outlane *l, struct map *of, struct span user, uint64_t seq)
 {
-    struct behind *b = map_get(&l->behind, user);
+    struct behind *b = map_get(of, user);
     if (b) {
         if (seq > b->seq)
             b->seq = seq;
         return;
     }
     b = behind_new(user, seq);
-    if (b && map_put(&l->behind, span_of(b->user, b->len), b))
+    if (b && map_put(of, span_of(b->user, b->len), b))
         return;
     free(b);
     metric_add(l->metrics, M_DROP_MEMORY, 1);
@@ -149,8 +199,37 @@ static void remember(struct outlane *l, struct span user, uint64_t seq)
 
 void outlane_behind(struct outlane *l, struct span user, uint64_t seq)
 {
-    remember(l, user, seq);
+    remember(l, &l->behind, user, seq);
     outlane_flush(l);
+}
+
+void outlane_room_behind(struct outlane *l, struct span room, uint64_t seq)
+{
+    remember(l, &l->rooms_behind, room, seq);
+    outlane_flush(l);
+}
+
+void outlane_presence(struct outlane *l, struct presence *p)
+{
+    if (try_push(l, MSG_PRESENCE, 0, p))
+        return;
+    struct change *c = map_get(&l->last_changes, change_key(p));
+    if (c && c->presence->join != p->join) { /* came and went, or went and came: nothing to tell */
+        list_unlink(&c->link);
+        (void)map_remove(&l->last_changes, change_key(c->presence));
+        free_change(c);
+        free(p);
+        return;
+    }
+    c = malloc(sizeof(*c));
+    if (c && map_put(&l->last_changes, change_key(p), c)) {
+        c->presence = p;
+        list_push(&l->changes, &c->link);
+        return;
+    }
+    metric_add(l->metrics, M_DROP_MEMORY, 1);
+    free(c);
+    free(p);
 }
 
 static bool keep_urgent(struct outlane *l, struct job *j)
@@ -167,8 +246,8 @@ void outlane_job(struct outlane *l, struct job *j)
 {
     if (try_push(l, MSG_JOB, 0, j))
         return;
-    if (j->head.seq && j->head.kind == TARGET_USER) {
-        remember(l, j->head.target, j->head.seq);
+    if (j->head.seq) {
+        remember(l, j->head.kind == TARGET_USER ? &l->behind : &l->rooms_behind, j->head.target, j->head.seq);
     } else if (j->head.priority == PRIO_HIGH && keep_urgent(l, j)) {
         return;
     } else {

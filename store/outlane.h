@@ -11,6 +11,7 @@
 struct job;
 struct metrics;
 struct op;
+struct presence;
 
 #define OUTLANE_URGENT 1024 /* live messages of high priority that wait for room */
 
@@ -20,6 +21,9 @@ struct outlane {
     struct metrics *metrics;
     struct list replies; /* ops on their way back */
     struct map behind;   /* user -> struct behind */
+    struct map rooms_behind;
+    struct list changes;     /* of presence; the last one of each room and user */
+    struct map last_changes; /* room, user -> its place in `changes` */
     struct job **urgent; /* ring of OUTLANE_URGENT, made when first needed */
     unsigned first, count;
     bool state_pending, state;
@@ -33,6 +37,9 @@ void outlane_fini(struct outlane *l);
 void outlane_job(struct outlane *l, struct job *j);
 void outlane_reply(struct outlane *l, struct op *op);
 void outlane_behind(struct outlane *l, struct span user, uint64_t seq);
+void outlane_room_behind(struct outlane *l, struct span room, uint64_t seq);
+/* Takes it. */
+void outlane_presence(struct outlane *l, struct presence *p);
 void outlane_state(struct outlane *l, bool ready);
 
 /* Sends what waits, as far as there is room. */

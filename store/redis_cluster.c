@@ -23,8 +23,12 @@
 #include "core/config.h"
 #include "core/hash.h"
 #include "core/metrics.h"
+#include "core/room_rule.h"
 #include "crier_lua.h"
 #include "store/redis_keys.h"
+#include "store/redis_presence.h"
+#include "store/redis_room_query.h"
+#include "store/redis_rooms.h"
 #include "store/redis_store.h"
 #include "store/redis_users.h"
 
@@ -61,9 +65,33 @@ static struct span base_channel(struct redis_store *s, const struct base_channel
     return good ? buf_span(&s->args.b) : span_of(NULL, 0);
 }
 
+/* What is published to rooms with history comes by one pattern: that of the one rule, with what is special to Redis'
+ * globs and not to ours masked, and its "?" (a byte there, a character here) made wider; or, with several rules, since
+ * a room that two patterns fit would come twice, one for all rooms (no name holds a line feed, so no room is called
+ * like it). Borrowed from s->args until the next command is built; empty: there is no such rule, or memory is out. */
+static struct span room_pattern(struct redis_store *s)
+{
+    struct room_rule rule;
+    struct buf *b = &s->args.b;
+    resp_reset(&s->args);
+    if (s->cfg->room_history.n == 0)
+        return span_of(NULL, 0);
+    bool good = buf_append_str(b, s->cfg->prefix) && buf_append_str(b, "room:");
+    if (s->cfg->room_history.n > 1 || !room_rule_parse(s->cfg->room_history.v[0], &rule))
+        return good && buf_append_str(b, "[^\n]*") ? buf_span(b) : span_of(NULL, 0);
+    for (size_t i = 0; i < rule.pattern.n; i++) {
+        uint8_t c = rule.pattern.p[i];
+        good = good && (!memchr("[]\\", c, 3) || buf_append_byte(b, '\\')) && buf_append_byte(b, c == '?' ? '*' : c);
+    }
+    return good ? buf_span(b) : span_of(NULL, 0);
+}
+
 bool redis_subscribe_base(struct redis_store *s)
 {
     bool good = true;
+    struct span rooms = room_pattern(s);
+    if (s->cfg->room_history.n)
+        good = rooms.n && redis_sub_add(s->sub, rooms, true);
     for (size_t i = 0; i < ARRAY_LEN(base_channels); i++) {
         struct span name = base_channel(s, &base_channels[i]);
         good = good && name.n && redis_sub_add(s->sub, name, base_channels[i].pattern);
@@ -77,7 +105,7 @@ bool redis_base_confirmed(struct redis_store *s)
         if (!redis_sub_confirmed(s->sub, base_channel(s, &base_channels[i])))
             return false;
     }
-    return true;
+    return s->cfg->room_history.n == 0 || redis_sub_confirmed(s->sub, room_pattern(s));
 }
 
 /* ---- setup ---- */
@@ -331,6 +359,9 @@ static void on_join_beat(void *owner, void *arg, const struct redisReply *r)
     s->joined = true;
     redis_kept_flush(s);
     redis_users_sync(s);
+    redis_rooms_sync(s);
+    redis_presence_sync(s);
+    redis_watch_sync(s);
     send_marker(s);
     send_probe(s);
     redis_tell(s);
@@ -345,11 +376,13 @@ void redis_tick(struct redis_store *s)
 {
     uint64_t now = clock_mono_ms();
     redis_tell(s);
+    redis_watch_tick(s);
     if (s->phase != REDIS_OPEN || !s->sub_ready || !s->joined)
         return;
     send_beat(s, on_beat);
     send_probe(s);
     redis_kept_flush(s);
+    redis_presence_flush(s);
     redis_held_flush(s);
     uint64_t heard = s->probe_back_ms > s->sub_since_ms ? s->probe_back_ms : s->sub_since_ms;
     if (now - heard > REDIS_PROBE_MS)
@@ -419,6 +452,12 @@ void redis_query(struct redis_store *s, struct op *op)
     case QUERY_STATS:
         status = members_answer(&s->members, s->node, op);
         break;
+    case QUERY_ROOMS:
+    case QUERY_ROOM:
+    case QUERY_ROOM_HISTORY:
+    case QUERY_ROOM_PRESENCE:
+        redis_room_query(s, op);
+        return;
     }
     redis_finish(s, op, status, NULL);
 }
@@ -432,6 +471,8 @@ void redis_goodbye(struct redis_store *s)
         return;
     redis_kept_flush(s);
     redis_users_sweep(s);
+    redis_rooms_sweep(s);
+    redis_presence_sweep(s);
     redis_fcall(s, "crier_leave", 3);
     redis_cluster_key(s, &s->args, "mark");
     redis_cluster_key(s, &s->args, "nodes");

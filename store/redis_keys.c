@@ -45,6 +45,20 @@ void redis_id_key(const struct redis_store *s, struct resp_args *a, uint8_t part
     resp_join(a, pieces, ARRAY_LEN(pieces));
 }
 
+void redis_room_id_key(const struct redis_store *s, struct resp_args *a, uint8_t part, struct span room, struct span id)
+{
+    char t[5];
+    const struct span pieces[] = {span_str(s->cfg->prefix), tag(part, t), SPAN_LIT("i:r:"), room, SPAN_LIT(":"), id};
+    resp_join(a, pieces, ARRAY_LEN(pieces));
+}
+
+void redis_part_key(const struct redis_store *s, struct resp_args *a, uint8_t part, const char *rest)
+{
+    char t[5];
+    const struct span pieces[] = {span_str(s->cfg->prefix), tag(part, t), span_str(rest)};
+    resp_join(a, pieces, ARRAY_LEN(pieces));
+}
+
 void redis_cluster_key(const struct redis_store *s, struct resp_args *a, const char *name)
 {
     const struct span pieces[] = {span_str(s->cfg->prefix), SPAN_LIT("{c}:"), span_str(name)};

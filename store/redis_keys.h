@@ -11,6 +11,10 @@ struct redis_store;
 uint8_t redis_part(struct span user);
 /* "<prefix>{T}:<kind>:<name>" */
 void redis_key(const struct redis_store *s, struct resp_args *a, uint8_t part, const char *kind, struct span name);
+/* "<prefix>{T}:<rest>" */
+void redis_part_key(const struct redis_store *s, struct resp_args *a, uint8_t part, const char *rest);
+void redis_room_id_key(const struct redis_store *s, struct resp_args *a, uint8_t part, struct span room,
+                       struct span id);
 void redis_id_key(const struct redis_store *s, struct resp_args *a, uint8_t part, struct span user, struct span id);
 void redis_cluster_key(const struct redis_store *s, struct resp_args *a, const char *name); /* "<prefix>{c}:<name>" */
 void redis_channel(const struct redis_store *s, struct resp_args *a, const char *kind, struct span name);

@@ -24,6 +24,7 @@
 #include "core/metrics.h"
 #include "proto/envelope.h"
 #include "proto/names.h"
+#include "proto/room_rules.h"
 #include "store/redis_keys.h"
 #include "store/redis_store.h"
 
@@ -200,6 +201,7 @@ struct send {
     uint32_t ttl_s;
     struct span id;      /* idempotency; empty: none */
     struct span name_it; /* the message's id where it is not P's own */
+    uint32_t said_s;     /* the ttl that was asked for, TTL_UNSET: none */
 };
 
 /* False: memory is out, nothing was added. */
@@ -225,6 +227,55 @@ static bool add_send(struct redis_store *s, struct pending *p, struct op_target 
     b->bytes += bytes;
     if (b->n == BATCH || b->bytes >= BATCH_BYTES)
         redis_batch_flush(s); /* where building failed for memory, the connection refuses it and all are given back */
+    return true;
+}
+
+/* ---- to rooms with history ---- */
+
+static void on_room_sent(void *owner, void *arg, const struct redisReply *r)
+{
+    struct redis_store *s = owner;
+    struct waiter *w = arg;
+    char why[96];
+    enum op_status status = redis_judge(s, r, why, sizeof(why));
+    if (status == OP_OK)
+        answer_send(s, w, r);
+    else
+        answer(s, w, status, why);
+    free(w);
+}
+
+/* False: memory is out, nothing was sent. */
+static bool send_to_room(struct redis_store *s, struct pending *p, struct op_target *t, struct span room,
+                         const struct room_rule *rule, const struct send *m)
+{
+    struct waiter *w = malloc(sizeof(*w));
+    if (!w)
+        return false;
+    uint8_t part = redis_part(room);
+    uint32_t ttl_s = m->said_s < rule->ttl_s ? m->said_s : rule->ttl_s; /* not said is the largest number */
+    redis_fcall(s, "crier_room_send", 4);
+    redis_key(s, &s->args, part, "R", room);
+    redis_key(s, &s->args, part, "h", room);
+    if (m->id.n)
+        redis_room_id_key(s, &s->args, part, room, m->id);
+    else
+        redis_key(s, &s->args, part, "R", room); /* not looked at, but it has to be of the same slot */
+    redis_part_key(s, &s->args, part, "rooms");
+    redis_channel(s, &s->args, "n:", span_of(NULL, 0));
+    resp_str(&s->args, "PUBLISH");
+    resp_u64(&s->args, rule->length);
+    resp_arg(&s->args, room);
+    resp_arg(&s->args, m->payload);
+    resp_u64(&s->args, ttl_s);
+    resp_arg(&s->args, m->name_it);
+    resp_u64(&s->args, m->id.n ? REDIS_ID_S : 0);
+    *w = wait_for(s, p, t, m->payload.n + 256);
+    enum redis_sent sent = redis_send(s, on_room_sent, w, p == NULL);
+    if (sent != REDIS_SENT) {
+        answer(s, w, sent == REDIS_TOO_MUCH ? OP_FULL : OP_AWAY, "Redis is away.");
+        free(w);
+    }
     return true;
 }
 
@@ -302,6 +353,7 @@ static bool name_fits(const struct op_target *t)
 static void push_one(struct redis_store *s, struct pending *p, struct op_target *t, struct send *m)
 {
     struct op *op = p->op;
+    struct room_rule rule;
     bool good = true;
     t->status = OP_OK;
     if (!name_fits(t)) {
@@ -310,6 +362,8 @@ static void push_one(struct redis_store *s, struct pending *p, struct op_target 
     } else if (t->kind == TARGET_USER) {
         m->user = span_str(t->name);
         good = add_send(s, p, t, m);
+    } else if (t->kind == TARGET_ROOM && room_history(s->cfg, span_str(t->name), &rule)) {
+        good = send_to_room(s, p, t, span_str(t->name), &rule, m);
     } else {
         good = publish(s, p, t, m->payload);
     }
@@ -346,6 +400,7 @@ void redis_push(struct redis_store *s, struct op *op)
         return;
     }
     *p = (struct pending){op, 1, true};
+    m.said_s = push->ttl_s != TTL_UNSET ? push->ttl_s : terms.ttl_s;
     m.ttl_s = pick_ttl(s, push->ttl_s, terms.ttl_s);
     m.id = span_str(push->id); /* P's own may be one that the asker made up: no repeat can bring it again */
     m.name_it = span_eq(m.id, terms.id) ? span_of(NULL, 0) : m.id;
@@ -359,8 +414,9 @@ void redis_push(struct redis_store *s, struct op *op)
     }
 }
 
-bool redis_ingest(struct redis_store *s, struct span user, struct span payload)
+bool redis_ingest(struct redis_store *s, enum target_kind kind, struct span name, struct span payload)
 {
+    struct room_rule rule;
     char why[120];
     struct job_terms terms;
     if (s->pushes >= REDIS_MAX_RAW || s->push_bytes + payload.n > REDIS_MAX_PUSH_BYTES)
@@ -369,12 +425,14 @@ bool redis_ingest(struct redis_store *s, struct span user, struct span payload)
     case JOB_MADE:
         break;
     case JOB_REFUSED:
-        redis_refuse(s, user, payload, why);
+        redis_refuse(s, name, payload, why);
         return true;
     case JOB_NO_MEMORY:
         return false;
     }
-    struct send m = {user, payload, pick_ttl(s, TTL_UNSET, terms.ttl_s), terms.id, span_of(NULL, 0)};
+    struct send m = {name, payload, pick_ttl(s, TTL_UNSET, terms.ttl_s), terms.id, span_of(NULL, 0), terms.ttl_s};
+    if (kind == TARGET_ROOM)
+        return !room_history(s->cfg, name, &rule) || send_to_room(s, NULL, NULL, name, &rule, &m);
     return add_send(s, NULL, NULL, &m);
 }
 

@@ -2,10 +2,12 @@
  * redis_recv.c - what arrives over the subscription: the live path from Redis to the shards.
  *
  * Idea: one look at the channel, then straight to a job, made once. Channels:
- *   n:<node>  frames from crier_send for users registered here (several may follow each other), and this node's probe
+ *   n:<node>  frames from crier_send for users and rooms registered here (several may follow each other), and this
+ *             node's probe
  *   room:*, all   P for local members, from whoever published it
- *   user:*    raw P for a user anywhere: one node of the cluster stores it
- *             (one that is live only and has no id needs nobody: each node hands it to its own users at once)
+ *   user:*    raw P for a user anywhere: one node of the cluster stores it; room:* the same where rooms keep history
+ *             (one to a user that is live only and has no id: each node hands it to its own users at once)
+ *   presence:*    who comes into a watched room and who leaves it
  *   mark      markers in the order of the raw messages: who is alive
  *
  * A raw message belongs to the node that the last marker's names give its user's partition to; every node reads the
@@ -25,12 +27,16 @@
 #include "core/config.h"
 #include "core/metrics.h"
 #include "proto/names.h"
+#include "proto/room_rules.h"
 #include "store/redis_keys.h"
+#include "store/redis_page.h"
+#include "store/redis_presence.h"
+#include "store/redis_rooms.h"
 #include "store/redis_store.h"
 #include "store/redis_users.h"
 
 enum {
-    FRAME_HEAD = 28, /* 'U' I8 I8 I4 B I2 I4 */
+    FRAME_HEAD = 28, /* 'U' or 'R', I8 I8 I4 B I2 I4 */
     MAX_HELD = 1024,
     MAX_HELD_BYTES = 4 * 1024 * 1024,
     REFUSED_CAP = 1000,     /* entries of the list */
@@ -42,8 +48,9 @@ enum {
 struct held {
     struct list link;
     bool placed; /* a marker was there: it is this node's to store */
-    size_t user_len, len;
-    uint8_t bytes[]; /* user, payload */
+    enum target_kind kind;
+    size_t name_len, len;
+    uint8_t bytes[]; /* user or room, payload */
 };
 
 /* ---- refused ---- */
@@ -86,41 +93,42 @@ static void deliver(struct redis_store *s, const struct job_source *src, struct 
         break;
     }
     metric_add(s->metrics, M_DROP_MEMORY, 1);
-    if (src->seq)
+    if (src->seq && src->kind == TARGET_ROOM)
+        s->up.room_behind(s->up.arg, src->target, src->seq);
+    else if (src->seq)
         s->up.behind(s->up.arg, src->target, src->seq);
 }
 
-static uint64_t big_endian(const uint8_t *p, unsigned n)
+/* Does this node want what came? It may have left just now, or another incarnation has registered it. */
+static bool is_wanted(struct redis_store *s, const struct job_source *src)
 {
-    uint64_t v = 0;
-    for (unsigned i = 0; i < n; i++)
-        v = v << 8 | p[i];
-    return v;
+    if (src->kind == TARGET_ROOM)
+        return redis_room_came(s, src->target, src->seq);
+    struct ruser *u = redis_user(s, src->target);
+    if (u && src->seq > u->last)
+        u->last = src->seq;
+    return u != NULL;
 }
 
 /* One frame; returns the bytes used, 0 when it is broken. */
 static size_t take_frame(struct redis_store *s, struct span in, struct span channel)
 {
-    if (in.n < FRAME_HEAD || in.p[0] != 'U')
+    if (in.n < FRAME_HEAD || (in.p[0] != 'U' && in.p[0] != 'R'))
         return 0;
-    size_t idlen = in.p[21], userlen = big_endian(in.p + 22, 2), plen = big_endian(in.p + 24, 4);
+    size_t idlen = in.p[21], userlen = redis_big_endian(in.p + 22, 2), plen = redis_big_endian(in.p + 24, 4);
     size_t total = FRAME_HEAD + idlen + userlen + plen;
     if (in.n < total)
         return 0;
     const uint8_t *p = in.p + FRAME_HEAD;
-    struct job_source src = {.kind = TARGET_USER,
-                             .seq = big_endian(in.p + 1, 8),
-                             .prev = big_endian(in.p + 9, 8),
-                             .expires_s = big_endian(in.p + 17, 4),
+    struct job_source src = {.kind = in.p[0] == 'U' ? TARGET_USER : TARGET_ROOM,
+                             .seq = redis_big_endian(in.p + 1, 8),
+                             .prev = redis_big_endian(in.p + 9, 8),
+                             .expires_s = redis_big_endian(in.p + 17, 4),
                              .id = span_of(p, idlen),
                              .target = span_of(p + idlen, userlen),
                              .payload = span_of(p + idlen + userlen, plen)};
-    struct ruser *u = redis_user(s, src.target);
-    if (!u)
-        return total; /* left just now, or registered by an incarnation that is gone */
-    if (src.seq > u->last)
-        u->last = src.seq;
-    deliver(s, &src, channel);
+    if (is_wanted(s, &src))
+        deliver(s, &src, channel);
     return total;
 }
 
@@ -140,47 +148,45 @@ static void take_targeted(struct redis_store *s, struct span channel, struct spa
     }
 }
 
-/* ---- raw messages to users ---- */
+/* ---- raw messages to users and to rooms with history ---- */
 
-static void hold(struct redis_store *s, struct span user, struct span payload, bool placed)
+static void hold(struct redis_store *s, enum target_kind kind, struct span name, struct span payload, bool placed)
 {
     struct held *h = NULL;
     if (s->nheld < MAX_HELD && s->held_bytes + payload.n <= MAX_HELD_BYTES)
-        h = malloc(sizeof(*h) + user.n + payload.n);
+        h = malloc(sizeof(*h) + name.n + payload.n);
     if (!h) {
         metric_add(s->metrics, M_DROP_MEMORY, 1);
         log_limited(&s->noise, 5, LOG_WARN, "redis", "a message published to a user came too early and was dropped");
         return;
     }
-    h->placed = placed;
-    h->user_len = user.n;
-    h->len = payload.n;
-    memcpy(h->bytes, user.p, user.n);
+    *h = (struct held){.placed = placed, .kind = kind, .name_len = name.n, .len = payload.n};
+    memcpy(h->bytes, name.p, name.n);
     if (payload.n)
-        memcpy(h->bytes + user.n, payload.p, payload.n);
+        memcpy(h->bytes + name.n, payload.p, payload.n);
     list_push(&s->held, &h->link);
     s->nheld++;
     s->held_bytes += payload.n;
 }
 
-static void ingest(struct redis_store *s, struct span user, struct span payload)
+static void ingest(struct redis_store *s, enum target_kind kind, struct span name, struct span payload)
 {
-    if (redis_ingest(s, user, payload))
+    if (redis_ingest(s, kind, name, payload))
         return;
     metric_add(s->metrics, M_DROP_MEMORY, 1);
     log_limited(&s->noise, 5, LOG_WARN, "redis", "a message published to a user was dropped: too many are waiting");
 }
 
-static void take_raw(struct redis_store *s, struct span user, struct span payload)
+static void take_raw(struct redis_store *s, enum target_kind kind, struct span name, struct span payload)
 {
     if (!s->marked)
-        hold(s, user, payload, false);
-    else if (!s->mine[redis_part(user)])
+        hold(s, kind, name, payload, false);
+    else if (!s->mine[redis_part(name)])
         return;
     else if (redis_store_usable(s))
-        ingest(s, user, payload);
+        ingest(s, kind, name, payload);
     else
-        hold(s, user, payload, true);
+        hold(s, kind, name, payload, true);
 }
 
 void redis_held_flush(struct redis_store *s)
@@ -190,9 +196,9 @@ void redis_held_flush(struct redis_store *s)
     struct list *l;
     while ((l = list_pop(&s->held)) != NULL) {
         struct held *h = CONTAINER_OF(l, struct held, link);
-        struct span user = span_of(h->bytes, h->user_len);
-        if (h->placed || s->alone || (s->member && s->mine[redis_part(user)]))
-            ingest(s, user, span_of(h->bytes + h->user_len, h->len));
+        struct span name = span_of(h->bytes, h->name_len);
+        if (h->placed || s->alone || (s->member && s->mine[redis_part(name)]))
+            ingest(s, h->kind, name, span_of(h->bytes + h->name_len, h->len));
         free(h);
     }
     s->nheld = 0;
@@ -234,13 +240,36 @@ static bool is_own_channel(const struct redis_store *s, struct span channel)
            memcmp(channel.p + prefix, "n:", 2) == 0 && memcmp(channel.p + prefix + 2, s->node, node) == 0;
 }
 
+/* Is it "<prefix><kind>..."? *rest: what follows. */
+static bool after_prefix(const struct redis_store *s, struct span channel, const char *kind, struct span *rest)
+{
+    size_t prefix = strlen(s->cfg->prefix), n = strlen(kind);
+    if (channel.n <= prefix + n || memcmp(channel.p, s->cfg->prefix, prefix) != 0 ||
+        memcmp(channel.p + prefix, kind, n) != 0)
+        return false;
+    *rest = span_of(channel.p + prefix + n, channel.n - prefix - n);
+    return true;
+}
+
 static bool is_mark(const struct redis_store *s, struct span channel)
 {
     size_t prefix = strlen(s->cfg->prefix);
     return channel.n == prefix + 4 && memcmp(channel.p + prefix, "mark", 4) == 0;
 }
 
-void redis_on_message(void *arg, struct span channel, struct span payload)
+/* A room with history is nobody's channel: what is published to it comes by the pattern and is stored by one node. To
+ * any other room the pattern brings a second copy of what its members get, or what nobody here wants. */
+static void take_room(struct redis_store *s, struct span room, struct span payload, struct span channel,
+                      bool by_pattern)
+{
+    struct job_source src = {.kind = TARGET_ROOM, .target = room, .payload = payload};
+    if (room_history(s->cfg, room, NULL))
+        take_raw(s, TARGET_ROOM, room, payload);
+    else if (!by_pattern)
+        deliver(s, &src, channel);
+}
+
+void redis_on_message(void *arg, struct span channel, struct span payload, bool by_pattern)
 {
     struct redis_store *s = arg;
     enum target_kind kind;
@@ -253,13 +282,17 @@ void redis_on_message(void *arg, struct span channel, struct span payload)
         switch (kind) {
         case TARGET_USER:
             if (!take_live(s, name, payload))
-                take_raw(s, name, payload);
+                take_raw(s, TARGET_USER, name, payload);
             break;
         case TARGET_ROOM:
+            take_room(s, name, payload, channel, by_pattern);
+            break;
         case TARGET_ALL:
             deliver(s, &src, channel);
             break;
         }
+    } else if (after_prefix(s, channel, "presence:", &name)) {
+        redis_watch_came(s, name, payload);
     } else if (is_mark(s, channel)) {
         redis_on_marker(s, payload);
     } else {

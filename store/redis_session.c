@@ -19,10 +19,11 @@
 #include "core/config.h"
 #include "core/metrics.h"
 #include "store/redis_keys.h"
+#include "store/redis_page.h"
 #include "store/redis_store.h"
 #include "store/redis_users.h"
 
-enum { KEPT_A_TURN = 1024, ENTRY_HEAD = 21 };
+enum { KEPT_A_TURN = 1024 };
 
 static bool refuse_when_away(struct redis_store *s, struct op *op)
 {
@@ -51,90 +52,6 @@ static void arg_sessions(struct redis_store *s)
 {
     resp_u64(&s->args, s->cfg->session_s);
     resp_u64(&s->args, s->cfg->guest_session_s);
-}
-
-/* ---- pages ---- */
-
-static uint64_t big_endian(const uint8_t *p, unsigned n)
-{
-    uint64_t v = 0;
-    for (unsigned i = 0; i < n; i++)
-        v = v << 8 | p[i];
-    return v;
-}
-
-/* One list entry: >I8 seq | >I8 prev | >I4 expires | B idlen | id | P. */
-static bool read_entry(const struct redisReply *e, struct job_source *src)
-{
-    if (e->type != REDIS_REPLY_STRING || (size_t)e->len < ENTRY_HEAD)
-        return false;
-    const uint8_t *p = (const uint8_t *)e->str;
-    size_t n = (size_t)e->len, idlen = p[20];
-    if (n < ENTRY_HEAD + idlen)
-        return false;
-    src->seq = big_endian(p, 8);
-    src->prev = big_endian(p + 8, 8);
-    src->expires_s = big_endian(p + 16, 4);
-    src->id = span_of(p + ENTRY_HEAD, idlen);
-    src->payload = span_of(p + ENTRY_HEAD + idlen, n - ENTRY_HEAD - idlen);
-    return src->seq > 0;
-}
-
-/* Elements from `first` on into jobs; *reached: seq of the last one looked at. An entry that cannot be read is recorded
- * and left out, so that it blocks nobody. False: memory is out. */
-static bool read_page(struct redis_store *s, const char *user, const struct redisReply *r, size_t first,
-                      struct op_page *page, uint64_t *reached)
-{
-    size_t n = r->elements > first ? r->elements - first : 0;
-    if (n == 0)
-        return true;
-    page->jobs = calloc(n, sizeof(struct job *));
-    if (!page->jobs)
-        return false;
-    for (size_t i = 0; i < n; i++) {
-        struct job_source src = {.kind = TARGET_USER, .target = span_str(user)};
-        char why[120] = "the entry is broken";
-        enum job_made made = JOB_REFUSED;
-        if (read_entry(r->element[first + i], &src)) {
-            *reached = src.seq;
-            made = job_make(&s->jm, &src, &page->jobs[page->njobs], why, sizeof(why));
-        }
-        switch (made) {
-        case JOB_MADE:
-            page->njobs++;
-            break;
-        case JOB_REFUSED:
-            redis_refuse(s, src.target, src.payload, why);
-            break;
-        case JOB_NO_MEMORY:
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool integers(const struct redisReply *r, size_t n)
-{
-    if (r->type != REDIS_REPLY_ARRAY || r->elements < n)
-        return false;
-    for (size_t i = 0; i < n; i++) {
-        if (r->element[i]->type != REDIS_REPLY_INTEGER || r->element[i]->integer < 0)
-            return false;
-    }
-    return true;
-}
-
-static uint64_t integer(const struct redisReply *r, size_t i)
-{
-    return (uint64_t)r->element[i]->integer;
-}
-
-static void unread_page(struct op_page *page)
-{
-    for (unsigned i = 0; i < page->njobs; i++)
-        job_unref(page->jobs[i]);
-    free(page->jobs);
-    *page = (struct op_page){0};
 }
 
 /* ---- detaches that are kept ---- */
@@ -270,15 +187,15 @@ static void attach_failed(struct redis_store *s, struct op *op, struct ruser *u)
 static enum op_status read_attach(struct redis_store *s, struct op_attach *a, struct ruser *u,
                                   const struct redisReply *r)
 {
-    if (!integers(r, 6))
+    if (!redis_integers(r, 6))
         return OP_AWAY;
-    a->page.top = integer(r, 0);
-    a->cursor = integer(r, 1);
-    a->page.gap = integer(r, 2);
-    a->page.more = integer(r, 4) != 0;
-    a->pending = integer(r, 5);
+    a->page.top = redis_integer(r, 0);
+    a->cursor = redis_integer(r, 1);
+    a->page.gap = redis_integer(r, 2);
+    a->page.more = redis_integer(r, 4) != 0;
+    a->pending = redis_integer(r, 5);
     uint64_t reached = 0;
-    if (!read_page(s, a->user, r, 6, &a->page, &reached))
+    if (!redis_page_read(s, TARGET_USER, a->user, r, 6, &a->page, &reached))
         return OP_FULL;
     if (a->page.top > u->last)
         u->last = a->page.top;
@@ -298,7 +215,7 @@ static void on_attached(void *owner, void *arg, const struct redisReply *r)
         snprintf(why, sizeof(why), "%s", status == OP_FULL ? "Memory is out." : "Redis gave a strange answer.");
     }
     if (status != OP_OK) {
-        unread_page(&op->attach.page);
+        redis_page_drop(&op->attach.page);
         attach_failed(s, op, u);
     }
     redis_user_unref(s, u);
@@ -348,30 +265,31 @@ static void on_fetched(void *owner, void *arg, const struct redisReply *r)
 {
     struct redis_store *s = owner;
     struct op *op = arg;
+    const struct op_fetch *f = &op->fetch;
     struct op_page *page = &op->fetch.page;
     char why[96];
     enum op_status status = redis_judge(s, r, why, sizeof(why));
-    if (status == OP_OK && !integers(r, 3)) {
+    if (status == OP_OK && !redis_integers(r, 3)) {
         status = OP_AWAY;
         snprintf(why, sizeof(why), "Redis gave a strange answer.");
     }
     if (status == OP_OK) {
-        page->top = integer(r, 0);
-        page->gap = integer(r, 1);
-        page->more = integer(r, 2) != 0;
+        page->top = redis_integer(r, 0);
+        page->gap = redis_integer(r, 1);
+        page->more = redis_integer(r, 2) != 0;
         uint64_t reached = 0;
-        if (!read_page(s, op->fetch.user, r, 3, page, &reached)) {
+        if (!redis_page_read(s, f->room ? TARGET_ROOM : TARGET_USER, f->user, r, 3, page, &reached)) {
             status = OP_FULL;
             snprintf(why, sizeof(why), "Memory is out.");
-            unread_page(page);
+            redis_page_drop(page);
         } else if (page->njobs == 0 && page->more && reached > op->fetch.from) {
-            unread_page(page); /* nothing of this page was of use: the asker could not go on from it, so we do */
+            redis_page_drop(page); /* nothing of this page was of use: the asker could not go on from it, so we do */
             if (send_fetch(s, op, reached) == REDIS_SENT)
                 return;
             status = OP_AWAY;
         }
     }
-    struct ruser *u = redis_user(s, span_str(op->fetch.user));
+    struct ruser *u = f->room ? NULL : redis_user(s, span_str(f->user));
     if (u && status == OP_OK && page->top > u->last)
         u->last = page->top;
     redis_finish_now(s, op, status, why);
@@ -382,8 +300,8 @@ static enum redis_sent send_fetch(struct redis_store *s, struct op *op, uint64_t
     struct span name = span_str(op->fetch.user);
     uint8_t part = redis_part(name);
     redis_fcall(s, "crier_fetch", 2);
-    redis_key(s, &s->args, part, "m", name);
-    redis_key(s, &s->args, part, "q", name);
+    redis_key(s, &s->args, part, op->fetch.room ? "R" : "m", name);
+    redis_key(s, &s->args, part, op->fetch.room ? "h" : "q", name);
     resp_u64(&s->args, from);
     resp_u64(&s->args, REDIS_PAGE);
     resp_u64(&s->args, REDIS_PAGE_BYTES);

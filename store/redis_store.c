@@ -26,6 +26,9 @@
 #include "core/clock.h"
 #include "core/config.h"
 #include "core/metrics.h"
+#include "proto/room_rules.h"
+#include "store/redis_presence.h"
+#include "store/redis_rooms.h"
 #include "store/redis_users.h"
 
 enum { MAX_ARGS = 80 * 1024 * 1024, MAX_UNSENT = 128 * 1024 * 1024, MAX_WAITING = 262144 };
@@ -244,6 +247,10 @@ static struct span room_channel(struct redis_store *s, struct span room)
 static void subscribe(struct store *st, struct span room, struct op *op)
 {
     struct redis_store *s = self(st);
+    if (room_history(s->cfg, room, NULL)) {
+        redis_room_join(s, room, op);
+        return;
+    }
     struct span channel = room_channel(s, room);
     bool wanted = channel.n && redis_sub_add(s->sub, channel, false);
     if (!op)
@@ -259,9 +266,23 @@ static void subscribe(struct store *st, struct span room, struct op *op)
 static void unsubscribe(struct store *st, struct span room)
 {
     struct redis_store *s = self(st);
+    if (room_history(s->cfg, room, NULL)) {
+        redis_room_leave(s, room);
+        return;
+    }
     struct span channel = room_channel(s, room);
     if (channel.n)
         redis_sub_remove(s->sub, channel);
+}
+
+static void watch(struct store *st, struct span room, struct op *op)
+{
+    redis_watch_start(self(st), room, op);
+}
+
+static void unwatch(struct store *st, struct span room)
+{
+    redis_watch_stop(self(st), room);
 }
 
 /* Subscriptions are confirmed in the order they were asked for, so the waiters are near the front. */
@@ -283,7 +304,9 @@ static void on_confirmed(void *arg, struct span channel)
     struct span name = span_of(channel.p + n, channel.n - n);
     if (name.n > 5 && memcmp(name.p, "room:", 5) == 0)
         room_confirmed(s, span_of(name.p + 5, name.n - 5));
-    else if (!s->sub_ready && redis_base_confirmed(s)) {
+    else if (name.n > 9 && memcmp(name.p, "presence:", 9) == 0)
+        redis_watch_confirmed(s, span_of(name.p + 9, name.n - 9));
+    if (!s->sub_ready && redis_base_confirmed(s)) {
         s->sub_ready = true;
         s->sub_since_ms = clock_mono_ms();
         redis_sub_praise(s->sub);
@@ -319,6 +342,17 @@ static void submit(struct store *st, struct op *op)
             break;
         }
         unsubscribe(st, span_str(op->interest.room));
+        redis_finish(s, op, OP_OK, NULL);
+        break;
+    case OP_PRESENCE:
+        redis_presence_set(s, op);
+        break;
+    case OP_WATCH:
+        if (op->watch.on) {
+            redis_watch_start(s, span_str(op->watch.room), op);
+            break;
+        }
+        redis_watch_stop(s, span_str(op->watch.room));
         redis_finish(s, op, OP_OK, NULL);
         break;
     case OP_QUERY:
@@ -358,6 +392,7 @@ static void free_store(struct store *st)
     s->up.ready = ignore_state;
     redis_sub_free(s->sub);
     redis_conn_free(s->cmd);
+    redis_watch_stop_all(s);
     while (!list_empty(&s->interests))
         end_interest(s, CONTAINER_OF(s->interests.next, struct interest, link), OP_AWAY);
     redis_push_free(s);
@@ -366,6 +401,9 @@ static void free_store(struct store *st)
         on_finish(-1, 0, s);
     redis_kept_free(s);
     redis_users_free(s);
+    redis_rooms_free(s->rooms);
+    redis_presence_free(s->presence);
+    redis_watch_free(s->watch);
     struct event *events[] = {s->tick, s->finish, s->interest_timer, s->batch_turn};
     for (size_t i = 0; i < ARRAY_LEN(events); i++) {
         if (events[i])
@@ -433,11 +471,21 @@ static bool open_events(struct redis_store *s)
     return s->finish && s->batch_turn && s->interest_timer && s->tick && event_add(s->tick, &tv) == 0;
 }
 
+static bool open_tables(struct redis_store *s)
+{
+    s->rooms = redis_rooms_new();
+    s->presence = redis_presence_new(s);
+    s->watch = redis_watch_new();
+    return s->rooms && s->presence && s->watch;
+}
+
 static const struct store_ops redis_ops = {
     .name = "redis",
     .submit = submit,
     .subscribe = subscribe,
     .unsubscribe = unsubscribe,
+    .watch = watch,
+    .unwatch = unwatch,
     .ready = ready,
     .leave = leave,
     .idle = idle,
@@ -460,7 +508,7 @@ struct store *store_redis_new(const struct config *cfg, struct event_base *base,
         .store = {&redis_ops}, .up = *up, .cfg = cfg, .loop = base, .metrics = m, .node_base = node, .url = url};
     init(s);
     redis_name_node(s, false);
-    if (open_events(s) && open_connections(s))
+    if (open_tables(s) && open_events(s) && open_connections(s))
         return &s->store;
     snprintf(err, errlen, "Memory is out.");
     free_store(&s->store);

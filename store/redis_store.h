@@ -67,6 +67,9 @@ struct redis_store {
     /* users */
     struct map users;
     struct list parts[REDIS_PARTS];
+    struct redis_rooms *rooms;       /* redis_rooms.c */
+    struct redis_presence *presence; /* redis_presence.c */
+    struct redis_watch *watch;       /* redis_watch.c */
     struct map kept; /* detaches to be made once Redis is back */
     /* sends */
     struct redis_batch *batch; /* open */
@@ -109,14 +112,14 @@ void redis_kept_free(struct redis_store *s);
 
 /* ---- redis_push.c ---- */
 void redis_push(struct redis_store *s, struct op *op);
-/* Stores a raw message for a user, or passes it on live. False: too much is waiting. */
-bool redis_ingest(struct redis_store *s, struct span user, struct span payload);
+/* Stores a raw message for a user or a room with history, or passes it on live. False: too much is waiting. */
+bool redis_ingest(struct redis_store *s, enum target_kind kind, struct span name, struct span payload);
 void redis_batch_flush(struct redis_store *s);
 void redis_on_batch_turn(int fd, short what, void *arg);
 void redis_push_free(struct redis_store *s);
 
 /* ---- redis_recv.c ---- */
-void redis_on_message(void *arg, struct span channel, struct span payload);
+void redis_on_message(void *arg, struct span channel, struct span payload, bool by_pattern);
 void redis_held_flush(struct redis_store *s);
 void redis_recv_free(struct redis_store *s);
 void redis_refuse(struct redis_store *s, struct span channel, struct span payload, const char *why);

@@ -144,7 +144,7 @@ static ptrdiff_t on_bytes(void *arg, struct span in)
         at += (size_t)used;
         switch (p.kind) {
         case RESP_MESSAGE:
-            s->cfg.message(s->cfg.arg, p.channel, p.payload);
+            s->cfg.message(s->cfg.arg, p.channel, p.payload, p.is_pattern);
             break;
         case RESP_SUBSCRIBED:
         case RESP_UNSUBSCRIBED:

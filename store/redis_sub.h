@@ -19,8 +19,9 @@ struct redis_sub_cfg {
     unsigned timeout_ms;
     size_t max_payload; /* a longer message drops the connection */
     void *arg;
-    /* Both spans are borrowed until return. */
-    void (*message)(void *arg, struct span channel, struct span payload);
+    /* Both spans are borrowed until return. by_pattern: a pattern brought it; a channel that is wanted by its name too
+     * brings it again. */
+    void (*message)(void *arg, struct span channel, struct span payload, bool by_pattern);
     /* The channel delivers from here on (again, after a loss). */
     void (*confirmed)(void *arg, struct span channel);
     void (*down)(void *arg, const char *why);

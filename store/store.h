@@ -33,6 +33,10 @@ struct store_up {
     void (*ready)(void *arg, bool ready);
     /* The user has stored entries up to seq that may not have come through `job`: fetch them. `user` is borrowed. */
     void (*behind)(void *arg, struct span user, uint64_t seq);
+    /* The same of a room with history that this node has subscribed to. */
+    void (*room_behind)(void *arg, struct span room, uint64_t seq);
+    /* Somebody came into a room that is watched here, or left it. Takes it. */
+    void (*presence)(void *arg, struct presence *p);
     /* Asks for what the node says of itself (called inside any call). */
     void (*about)(void *arg, struct store_about *out);
 };
@@ -45,6 +49,9 @@ struct store_ops {
      * Confirmed by `done` of the op given (OP_INTEREST; NULL: nobody waits). */
     void (*subscribe)(struct store *s, struct span room, struct op *op);
     void (*unsubscribe)(struct store *s, struct span room);
+    /* From the answer (OP_WATCH) on every change of who is in the room, in the whole cluster, comes as `presence`. */
+    void (*watch)(struct store *s, struct span room, struct op *op);
+    void (*unwatch)(struct store *s, struct span room);
     /* True while the node's own probe comes back. */
     bool (*ready)(const struct store *s);
     /* The node is about to stop: writes what is still to be written and says goodbye to the other nodes. */

@@ -293,6 +293,8 @@ static void take(void *arg, struct item it)
         break;
     case MSG_JOB:
     case MSG_BEHIND:
+    case MSG_ROOM_BEHIND:
+    case MSG_PRESENCE:
     case MSG_OP:
     case MSG_CALL:
     case MSG_MOVE:

@@ -73,6 +73,13 @@ static struct op *full_op(enum op_kind kind, struct job *shared)
     case OP_INTEREST:
         op->interest.room = text("lobby");
         break;
+    case OP_PRESENCE:
+        op->presence.room = text("lobby");
+        op->presence.user = text("alice");
+        break;
+    case OP_WATCH:
+        op->watch.room = text("lobby");
+        break;
     case OP_QUERY:
         op->query.args[0] = text("m1");
         op->query.args[QUERY_ARGS - 1] = text("10");
@@ -108,6 +115,19 @@ static void behind(void **state)
     assert_null(behind_new((struct span){NULL, SIZE_MAX}, 1));
 }
 
+static void changes_of_presence(void **state)
+{
+    (void)state;
+    struct presence *p = presence_new(SPAN_LIT("lobby"), SPAN_LIT("al"), true, 7);
+    assert_non_null(p);
+    assert_true(p->join && p->seq == 7);
+    assert_true(SPAN_IS(presence_room(p), "lobby"));
+    assert_true(SPAN_IS(presence_user(p), "al"));
+    free(p);
+    assert_null(presence_new((struct span){NULL, SIZE_MAX}, SPAN_LIT("al"), true, 1));
+    assert_null(presence_new(SPAN_LIT("lobby"), (struct span){NULL, SIZE_MAX}, true, 1));
+}
+
 static void items_that_reach_nobody(void **state)
 {
     struct inbox *in = inbox_new(1, 16);
@@ -130,6 +150,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kind_of_op),
         cmocka_unit_test(behind),
+        cmocka_unit_test(changes_of_presence),
         cmocka_unit_test(items_that_reach_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -251,7 +251,7 @@ static void test_ok(void **state)
     expect_both(write_ok_send, &seq,
                 "{\"type\":\"ok\",\"ref\":\"r1\",\"id\":\"m1\",\"seq\":7,\"online\":3,\"duplicate\":true}");
     expect_both(write_ok_subscribe, &s, "{\"type\":\"ok\",\"ref\":\"r1\",\"room\":\"news\"}");
-    s = (struct ok_subscribe){.room = SPAN_LIT("news"), .has_history = true, .recovered = true, .seq = 4};
+    s = (struct ok_subscribe){.room = SPAN_LIT("news"), .has_history = true, .has_since = true, .recovered = true, .seq = 4};
     expect_both(write_ok_subscribe, &s,
                 "{\"type\":\"ok\",\"ref\":\"r1\",\"room\":\"news\",\"recovered\":true,\"seq\":4}");
 }
@@ -283,7 +283,7 @@ static bool write_closing(enum codec c, const void *arg, struct buf *out)
 static bool write_gap(enum codec c, const void *arg, struct buf *out)
 {
     (void)arg;
-    return encode_gap(c, 3, 9007199254740991, out);
+    return encode_gap(c, (struct span){NULL, 0}, 3, 9007199254740991, out);
 }
 
 static void test_others(void **state)

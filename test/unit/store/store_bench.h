@@ -36,6 +36,10 @@ struct bench {
     char behind_user[128];
     uint64_t behind_seq;
     bool state, ready;
+    char room_behind[128];
+    uint64_t room_behind_seq;
+    unsigned nroom_behind, nchanges;
+    struct presence *changes[MAX_SEEN];
 };
 
 static inline void bench_job(void *arg, struct job *j)
@@ -82,6 +86,21 @@ static inline void bench_about(void *arg, struct store_about *out)
                                 .stored = metric_get(&b->metrics, M_STORED)};
 }
 
+static inline void bench_room_behind(void *arg, struct span room, uint64_t seq)
+{
+    struct bench *b = arg;
+    snprintf(b->room_behind, sizeof(b->room_behind), "%.*s", SPAN_ARG(room));
+    b->room_behind_seq = seq;
+    b->nroom_behind++;
+}
+
+static inline void bench_presence(void *arg, struct presence *p)
+{
+    struct bench *b = arg;
+    assert_true(b->nchanges < MAX_SEEN);
+    b->changes[b->nchanges++] = p;
+}
+
 static inline void bench_tick(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd, (void)what, (void)arg;
@@ -113,6 +132,8 @@ static inline void bench_open(struct bench *b)
                           .done = bench_done,
                           .state = bench_state,
                           .ready = bench_ready,
+                          .room_behind = bench_room_behind,
+                          .presence = bench_presence,
                           .behind = bench_behind,
                           .about = bench_about};
     char err[160] = "";
@@ -129,7 +150,9 @@ static inline void bench_forget(struct bench *b)
         job_unref(b->jobs[i]);
     for (unsigned i = 0; i < b->ndone; i++)
         op_free(b->done[i]);
-    b->njobs = b->ndone = 0;
+    for (unsigned i = 0; i < b->nchanges; i++)
+        free(b->changes[i]);
+    b->njobs = b->ndone = b->nchanges = 0;
 }
 
 static inline void bench_close(struct bench *b)

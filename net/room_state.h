@@ -1,0 +1,110 @@
+/*
+ * room_state.h - what the files of the rooms of a shard share: room.c (members, joining, delivering), room_history.c
+ * (the rule of rooms with history), room_presence.c (who comes and goes). Private to them.
+ */
+#ifndef NET_ROOM_STATE_H
+#define NET_ROOM_STATE_H
+
+#include "core/list.h"
+#include "net/room.h"
+#include "net/session.h"
+
+struct blob;
+struct call;
+struct frame_cache;
+
+struct member {
+    struct session *session;
+    uint32_t slot; /* in session->rooms */
+};
+
+/* Somebody who waits for `ok`: on the connection, or by a call that was posted for it. */
+struct waiter {
+    struct waiter *next;
+    uint64_t conn;
+    struct call *call;
+    bool joined; /* this very command made it a member */
+    bool watch;  /* it waits for presence too */
+    bool has_since;
+    uint64_t since;
+    size_t len;
+    uint8_t ref[];
+};
+
+/* A member's place in a room with history. */
+struct follow {
+    uint64_t sent;   /* everything up to it was queued to the connection, or is gone for good */
+    uint64_t asked;  /* the room's `last` when the fetch under way was asked for */
+    uint64_t ticket; /* of the fetch under way */
+    bool fetching;
+    bool held;              /* a subscribe with `since` is under way: nothing is given before its answer */
+    struct waiter *recover; /* the subscribe that the fetch under way answers */
+};
+
+struct room {
+    struct list busy; /* shard.busy_rooms while it has messages of this turn */
+    struct member *members;
+    uint32_t count, cap;
+    uint64_t serial;        /* tells answers to this room from those to one of the same name that is gone */
+    bool history, presence; /* what the configuration says of it */
+    bool asked;             /* the dispatcher knows of our interest */
+    bool pending;           /* its answer is awaited */
+    bool confirmed;
+    bool held; /* its members are being walked */
+    struct waiter *waiters;
+    struct job **batch;
+    unsigned nbatch;
+    /* history */
+    uint64_t last;      /* everything up to it has been offered to the members, or waits in the batch */
+    uint64_t wanted;    /* highest seq known to exist */
+    uint64_t asked_for; /* `wanted` when the fetch under way was asked for */
+    uint64_t base;      /* `last` before the first stored message of the batch */
+    bool fetching, batch_stored;
+    /* presence */
+    uint32_t watchers; /* members that want to hear */
+    uint64_t watch_serial;
+    bool watch_pending, watched;
+    size_t len;
+    char name[];
+};
+
+static inline struct span room_name(const struct room *r)
+{
+    return span_of(r->name, r->len);
+}
+
+/* ---- room.c ---- */
+int room_slot(const struct session *ses, const struct room *r); /* -1: no member */
+/* Answers the subscribe. Takes the waiter. ses NULL: it has gone. */
+void room_answer_ok(struct shard *s, struct session *ses, struct room *r, struct waiter *w, bool recovered);
+/* The same with an error; who became a member by it no longer is. May free the room, unless it is held. */
+void room_answer_away(struct shard *s, struct session *ses, struct room *r, struct waiter *w);
+struct session *room_waiting_session(struct shard *s, const struct waiter *w);
+/* What waits for confirmation or presence, and need not any more, goes on. May free the room, unless it is held. */
+void room_advance(struct shard *s, struct room *r);
+/* Collects a message for the members; takes a reference of its own. */
+void room_collect(struct shard *s, struct room *r, struct job *j);
+void room_flush(struct shard *s, struct room *r);
+void room_leave_if_empty(struct shard *s, struct room *r);
+void room_waiter_free(struct shard *s, struct waiter *w);
+
+/* ---- room_history.c ---- */
+bool room_follow_new(struct membership *m) MUST_CHECK;
+void room_follow_free(struct shard *s, struct membership *m);
+/* The interest is confirmed: `top` is where the room stands. */
+void room_history_start(struct shard *s, struct room *r, uint64_t top);
+/* Is this stored message the room's next one? Else it is old, or the ones before it are fetched first. */
+bool room_history_take(struct shard *s, struct room *r, const struct job *j);
+/* A stored message of the batch for one member. base: the room's `last` before it. */
+void room_history_offer(struct session *ses, struct membership *m, struct frame_cache *fc, uint64_t base);
+/* The waiter has what it needs but for the past: begins, or ends at once. Takes it. */
+void room_history_join(struct shard *s, struct session *ses, struct room *r, struct waiter *w);
+
+/* ---- room_presence.c ---- */
+void room_presence_joined(struct shard *s, struct room *r, const struct session *ses);
+void room_presence_left(struct shard *s, struct room *r, const struct session *ses);
+/* False: memory is out. */
+bool room_watch(struct shard *s, struct room *r, struct membership *m) MUST_CHECK;
+void room_unwatch(struct shard *s, struct room *r, struct membership *m);
+
+#endif
