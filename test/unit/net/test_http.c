@@ -785,7 +785,7 @@ static void push_is_guarded(void **state)
         "POST /api/push HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer " API_KEY "\r\nContent-Length: 2\r\n\r\n{}", 400,
         "data is missing");
     hang_up(c);
-    ask(c, w.port, PUSH(1048577), 413, "1048576");
+    ask(c, w.port, PUSH(1114113), 413, "1114112");
     assert_closed(c);
     assert_int_equal(metric_get(w.metrics, M_HANDSHAKE_ORIGIN), 1);
     assert_null(w.op);
