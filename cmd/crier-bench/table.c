@@ -54,6 +54,14 @@ static const struct kind KINDS[] = {
     {"connect",
      "cpu_us_per_connect",
      {{"cpu_us_per_connect", "CPU-us/connect", 1, 1}, {"connects_per_s", "connects/s", 1, 0}}},
+    {"churn",
+     "pss_ratio",
+     {{"connects", "connects and disconnects", 1, 0},
+      {"pss_before", "MiB before", 1.0 / 1048576, 2},
+      {"pss_after", "MiB after", 1.0 / 1048576, 2},
+      {"pss_ratio", "after/before", 1, 3},
+      {"cpu_us_first", "CPU-us/connect, first", 1, 1},
+      {"cpu_us_last", "last", 1, 1}}},
 };
 
 static const struct {
