@@ -292,7 +292,7 @@ enum room_join room_join(struct shard *s, struct session *ses, const struct room
         return ROOM_NO_MEMORY;
     }
     struct membership *m = &ses->rooms[joined ? ses->nrooms - 1 : slot];
-    if ((wish->presence && !room_watch(s, r, m)) || !ask_interest(s, r) || !await(r, ses, wish, joined)) {
+    if (!ask_interest(s, r) || (wish->presence && !room_watch(s, r, m)) || !await(r, ses, wish, joined)) {
         if (joined)
             (void)room_leave(s, ses, wish->room);
         return ROOM_NO_MEMORY;

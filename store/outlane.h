@@ -24,7 +24,7 @@ struct outlane {
     struct map rooms_behind;
     struct list changes;     /* of presence; the last one of each room and user */
     struct map last_changes; /* room, user -> its place in `changes` */
-    struct job **urgent; /* ring of OUTLANE_URGENT, made when first needed */
+    struct job **urgent;     /* ring of OUTLANE_URGENT, made when first needed */
     unsigned first, count;
     bool state_pending, state;
 };

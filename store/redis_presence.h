@@ -1,6 +1,6 @@
 /*
- * redis_presence.h - who is in which room: what this node has registered (redis_presence.c), and the rooms whose changes
- * somebody here wants to hear (redis_watch.c). Dispatcher thread, Redis back-end.
+ * redis_presence.h - who is in which room: what this node has registered (redis_presence.c), and the rooms whose
+ * changes somebody here wants to hear (redis_watch.c). Dispatcher thread, Redis back-end.
  */
 #ifndef STORE_REDIS_PRESENCE_H
 #define STORE_REDIS_PRESENCE_H

@@ -70,7 +70,7 @@ struct redis_store {
     struct redis_rooms *rooms;       /* redis_rooms.c */
     struct redis_presence *presence; /* redis_presence.c */
     struct redis_watch *watch;       /* redis_watch.c */
-    struct map kept; /* detaches to be made once Redis is back */
+    struct map kept;                 /* detaches to be made once Redis is back */
     /* sends */
     struct redis_batch *batch; /* open */
     struct event *batch_turn;

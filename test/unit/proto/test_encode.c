@@ -251,7 +251,8 @@ static void test_ok(void **state)
     expect_both(write_ok_send, &seq,
                 "{\"type\":\"ok\",\"ref\":\"r1\",\"id\":\"m1\",\"seq\":7,\"online\":3,\"duplicate\":true}");
     expect_both(write_ok_subscribe, &s, "{\"type\":\"ok\",\"ref\":\"r1\",\"room\":\"news\"}");
-    s = (struct ok_subscribe){.room = SPAN_LIT("news"), .has_history = true, .has_since = true, .recovered = true, .seq = 4};
+    s = (struct ok_subscribe){
+        .room = SPAN_LIT("news"), .has_history = true, .has_since = true, .recovered = true, .seq = 4};
     expect_both(write_ok_subscribe, &s,
                 "{\"type\":\"ok\",\"ref\":\"r1\",\"room\":\"news\",\"recovered\":true,\"seq\":4}");
 }
