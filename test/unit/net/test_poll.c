@@ -1,0 +1,427 @@
+/*
+ * test_poll.c - polls and posted commands on a real shard thread, the test in the dispatcher's place: what is asked of
+ * the store and when, and what becomes of a poll whose client leaves at the wrong moment.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "proto/job_codec.h"
+#include "shard_world.h"
+
+static struct job *make_job(uint64_t seq, uint64_t prev)
+{
+    char data[32];
+    snprintf(data, sizeof data, "%llu", (unsigned long long)seq);
+    struct job_head h = {.kind = TARGET_USER,
+                         .target = SPAN_LIT("alice"),
+                         .seq = seq,
+                         .prev = prev,
+                         .ts_ms = 1,
+                         .id = SPAN_LIT("id"),
+                         .priority = PRIO_NORMAL,
+                         .format = DATA_JSON,
+                         .data = span_str(data)};
+    struct job *j = job_pack(&h);
+    assert_non_null(j);
+    return j;
+}
+
+static void announce(struct world *w, uint64_t seq)
+{
+    world_send(w, MSG_JOB, make_job(seq, seq ? seq - 1 : 0), 0);
+}
+
+/* The store's answer to a read: entries first..last of an inbox whose top is `top`. */
+static void give(struct world *w, struct op *op, uint64_t cursor, uint64_t first, uint64_t last, uint64_t top)
+{
+    unsigned n = first && last >= first ? (unsigned)(last - first + 1) : 0;
+    op->attach.cursor = cursor;
+    op->attach.pending = n;
+    op->attach.page.top = top;
+    op->attach.page.jobs = n ? calloc(n, sizeof(struct job *)) : NULL;
+    for (unsigned i = 0; i < n; i++)
+        op->attach.page.jobs[op->attach.page.njobs++] = make_job(first + i, first + i - 1);
+    world_send(w, MSG_OP, op, 0);
+}
+
+static struct op *next_read(struct world *w, const char *device)
+{
+    struct op *op = world_next_op(w, OP_ATTACH);
+    assert_string_equal(op->attach.user, "alice");
+    assert_string_equal(op->attach.device, device);
+    return op;
+}
+
+static struct op *next_ack(struct world *w, uint64_t seq)
+{
+    struct op *op = world_next_op(w, OP_ACK);
+    assert_int_equal(op->ack.n, 1);
+    assert_int_equal(op->ack.v[0].seq, seq);
+    return op;
+}
+
+/* ---- the client ---- */
+
+struct client {
+    int fd;
+    char buf[65536];
+    size_t len;
+};
+
+static void dial(struct world *w, struct client *c)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)w->port)};
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    c->len = 0;
+    c->fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(c->fd, (struct sockaddr *)&a, sizeof a), 0);
+}
+
+static void ask(struct client *c, const char *query)
+{
+    char req[512];
+    int n = snprintf(req, sizeof req, "GET /poll?user=alice%s HTTP/1.1\r\nHost: x\r\n\r\n", query);
+    assert_int_equal(send(c->fd, req, (size_t)n, 0), n);
+}
+
+static void post(struct client *c, const char *query, const char *body)
+{
+    char req[1024];
+    int n = snprintf(req, sizeof req, "POST /send?user=alice%s HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s",
+                     query, strlen(body), body);
+    assert_int_equal(send(c->fd, req, (size_t)n, 0), n);
+}
+
+/* Reads one answer: its status, and `part` is in it. */
+static void expect(struct client *c, unsigned status, const char *part)
+{
+    for (;;) {
+        c->buf[c->len] = '\0';
+        char *body = strstr(c->buf, "\r\n\r\n"), *length = strstr(c->buf, "Content-Length: ");
+        size_t n = body && length ? (size_t)(body - c->buf) + 4 + strtoul(length + 16, NULL, 10) : SIZE_MAX;
+        if (c->len >= n) {
+            char last = c->buf[n];
+            c->buf[n] = '\0';
+            if (strtoul(c->buf + 9, NULL, 10) != status || !strstr(c->buf, part))
+                fail_msg("expected %u and %s in %s", status, part, c->buf);
+            c->buf[n] = last;
+            memmove(c->buf, c->buf + n, c->len - n);
+            c->len -= n;
+            return;
+        }
+        struct pollfd p = {.fd = c->fd, .events = POLLIN};
+        if (poll(&p, 1, DEADLINE_MS) != 1)
+            fail_msg("no answer");
+        ssize_t got = recv(c->fd, c->buf + c->len, sizeof c->buf - 1 - c->len, 0);
+        if (got <= 0)
+            fail_msg("closed instead of an answer");
+        c->len += (size_t)got;
+    }
+}
+
+static void until_held(struct world *w, uint64_t n)
+{
+    for (unsigned i = 0; metric_get(&w->metrics, M_POLLS_HELD) != n; i++) {
+        if (i > DEADLINE_MS)
+            fail_msg("not %llu polls held", (unsigned long long)n);
+        (void)poll(NULL, 0, 1);
+    }
+}
+
+static void expect_no_op(struct world *w)
+{
+    (void)inbox_drain(w->dispatcher, 64, world_keep, w);
+    assert_int_equal(w->nops, 0);
+}
+
+/* A world where alice's device "poll" is known, at cursor 5. */
+static void known(struct world *w, struct client *c)
+{
+    world_prepare(w);
+    world_start(w);
+    dial(w, c);
+    ask(c, "");
+    struct op *read = next_read(w, "poll");
+    assert_false(read->attach.has_since);
+    assert_true(read->attach.named);
+    give(w, read, 5, 0, 0, 5);
+    expect(c, 200, "{\"messages\":[],\"cursor\":\"5\",\"more\":false}");
+}
+
+static void end(struct world *w, struct client *c)
+{
+    close(c->fd);
+    world_stop(w);
+}
+
+/* ---- tests ---- */
+
+static void nothing_new_asks_nobody(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    known(&w, &c);
+    for (int i = 0; i < 20; i++) {
+        ask(&c, "");
+        expect(&c, 200, "\"messages\":[]");
+    }
+    announce(&w, 5); /* old */
+    ask(&c, "");
+    expect(&c, 200, "\"messages\":[]");
+    expect_no_op(&w);
+    end(&w, &c);
+}
+
+static void the_cursor_is_written_before_the_answer(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    known(&w, &c);
+    announce(&w, 6);
+    ask(&c, "");
+    give(&w, next_read(&w, "poll"), 5, 6, 7, 7);
+    struct op *ack = next_ack(&w, 7);
+    struct pollfd p = {.fd = c.fd, .events = POLLIN};
+    assert_int_equal(poll(&p, 1, 50), 0); /* no answer yet */
+    world_send(&w, MSG_OP, ack, 0);
+    expect(&c, 200, "\"cursor\":\"7\",\"more\":false");
+    announce(&w, 7); /* what it had already */
+    ask(&c, "");
+    expect(&c, 200, "\"messages\":[],\"cursor\":\"7\"");
+    expect_no_op(&w);
+    end(&w, &c);
+}
+
+static void explicit_polls_write_nothing_until_after(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    known(&w, &c);
+    announce(&w, 6);
+    ask(&c, "&ack=explicit&limit=1");
+    give(&w, next_read(&w, "poll"), 5, 6, 7, 7);
+    expect(&c, 200, "\"cursor\":\"6\",\"more\":true");
+    expect_no_op(&w);
+    ask(&c, "&ack=explicit&after=6");
+    op_free(next_ack(&w, 6));
+    struct op *read = next_read(&w, "poll");
+    assert_true(read->attach.has_since);
+    assert_int_equal(read->attach.since, 6);
+    give(&w, read, 6, 7, 7, 7);
+    expect(&c, 200, "\"cursor\":\"7\",\"more\":false");
+    ask(&c, "&ack=explicit&after=7");
+    op_free(next_ack(&w, 7));
+    expect(&c, 200, "\"messages\":[],\"cursor\":\"7\"");
+    expect_no_op(&w);
+    end(&w, &c);
+}
+
+static void a_client_that_left_leaves_its_page_to_the_next(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c, d;
+    known(&w, &c);
+    ask(&c, "&wait=60");
+    until_held(&w, 1);
+    announce(&w, 6);
+    give(&w, next_read(&w, "poll"), 5, 6, 6, 6);
+    struct op *ack = next_ack(&w, 6);
+    close(c.fd);
+    until_held(&w, 0);
+    world_send(&w, MSG_OP, ack, 0);
+    dial(&w, &d);
+    ask(&d, "");
+    expect(&d, 200, "\"seq\":6");
+    ask(&d, "");
+    expect(&d, 200, "\"messages\":[],\"cursor\":\"6\"");
+    expect_no_op(&w);
+    end(&w, &d);
+}
+
+static void a_client_that_left_while_it_waited_takes_nothing(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c, d;
+    known(&w, &c);
+    ask(&c, "&wait=60");
+    until_held(&w, 1);
+    close(c.fd);
+    until_held(&w, 0);
+    announce(&w, 6);
+    dial(&w, &d);
+    ask(&d, "");
+    give(&w, next_read(&w, "poll"), 5, 6, 6, 6);
+    world_send(&w, MSG_OP, next_ack(&w, 6), 0);
+    expect(&d, 200, "\"seq\":6");
+    end(&w, &d);
+}
+
+static void a_read_for_another_cursor_is_done_again(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c, d;
+    known(&w, &c);
+    announce(&w, 9);
+    ask(&c, "&ack=explicit&wait=60");
+    struct op *read = next_read(&w, "poll");
+    dial(&w, &d);
+    ask(&d, "&ack=explicit&after=8");
+    expect(&c, 200, "\"messages\":[]"); /* the newer one wins */
+    give(&w, read, 5, 6, 9, 9);
+    read = next_read(&w, "poll");
+    assert_int_equal(read->attach.since, 8);
+    give(&w, read, 8, 9, 9, 9);
+    expect(&d, 200, "[{\"type\":\"message\",\"id\":\"id\",\"seq\":9,\"ts\":1,\"data\":9}],\"cursor\":\"9\"");
+    close(c.fd);
+    end(&w, &d);
+}
+
+static void what_has_expired_is_not_asked_for_again(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    known(&w, &c);
+    announce(&w, 8);
+    ask(&c, "");
+    give(&w, next_read(&w, "poll"), 5, 0, 0, 8);
+    expect(&c, 200, "\"messages\":[],\"cursor\":\"5\"");
+    ask(&c, "");
+    expect(&c, 200, "\"messages\":[]");
+    expect_no_op(&w);
+    announce(&w, 9);
+    ask(&c, "");
+    give(&w, next_read(&w, "poll"), 5, 9, 9, 9);
+    world_send(&w, MSG_OP, next_ack(&w, 9), 0);
+    expect(&c, 200, "\"cursor\":\"9\"");
+    end(&w, &c);
+}
+
+static void the_store_away(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c, d;
+    known(&w, &c);
+    announce(&w, 6);
+    ask(&c, "");
+    struct op *read = next_read(&w, "poll");
+    read->status = OP_AWAY;
+    world_send(&w, MSG_OP, read, 0);
+    expect(&c, 503, "unavailable");
+    dial(&w, &d);
+    ask(&d, "&wait=60");
+    read = next_read(&w, "poll");
+    read->status = OP_AWAY;
+    world_send(&w, MSG_OP, read, 0);
+    world_send(&w, MSG_STORE_STATE, NULL, 1);
+    give(&w, next_read(&w, "poll"), 5, 6, 6, 6);
+    struct op *ack = next_ack(&w, 6);
+    ack->status = OP_AWAY; /* given all the same; the store is asked before anything else is */
+    world_send(&w, MSG_OP, ack, 0);
+    expect(&d, 200, "\"seq\":6");
+    ask(&d, "");
+    give(&w, next_read(&w, "poll"), 6, 0, 0, 6);
+    expect(&d, 200, "\"messages\":[],\"cursor\":\"6\"");
+    close(c.fd);
+    end(&w, &d);
+}
+
+static void a_wait_that_is_over_is_answered(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    known(&w, &c);
+    ask(&c, "&wait=1");
+    expect(&c, 200, "\"messages\":[]");
+    assert_int_equal(metric_get(&w.metrics, M_POLLS_HELD), 0);
+    ask(&c, "&wait=1&device=other");
+    struct op *read = next_read(&w, "other");
+    until_held(&w, 1);
+    (void)poll(NULL, 0, 1300); /* the store takes longer than the client waits */
+    give(&w, read, 0, 0, 0, 9);
+    expect(&c, 200, "\"messages\":[]");
+    end(&w, &c);
+}
+
+static void a_stop_answers_and_detaches(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    known(&w, &c);
+    ask(&c, "&wait=60");
+    until_held(&w, 1);
+    world_send(&w, MSG_STOP, NULL, STOP_DRAIN);
+    expect(&c, 200, "\"messages\":[]");
+    world_send(&w, MSG_STOP, NULL, STOP_NOW);
+    shard_join(w.shard);
+    shard_free(w.shard);
+    struct op *detach = world_next_op(&w, OP_DETACH);
+    assert_string_equal(detach->detach.device, "poll");
+    assert_true(detach->detach.last);
+    op_free(detach);
+    close(c.fd);
+    inbox_free(w.shard_in[0], msg_drop, NULL);
+    inbox_free(w.dispatcher, msg_drop, NULL);
+    inbox_free(w.main_in, msg_drop, NULL);
+    auth_free(w.auth);
+    config_fini(&w.cfg);
+}
+
+static void a_posted_ack_without_a_session_goes_to_the_store(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    known(&w, &c);
+    post(&c, "&device=gone", "{\"type\":\"ack\",\"seq\":9,\"ref\":1}");
+    struct op *ack = next_ack(&w, 9);
+    assert_string_equal(ack->ack.v[0].device, "gone");
+    assert_true(ack->ack.v[0].named);
+    world_send(&w, MSG_OP, ack, 0);
+    expect(&c, 200, "{\"type\":\"ok\",\"ref\":1}");
+    post(&c, "&device=gone", "{\"type\":\"ack\",\"seq\":9,\"ref\":2}");
+    ack = next_ack(&w, 9);
+    ack->status = OP_AWAY;
+    world_send(&w, MSG_OP, ack, 0);
+    expect(&c, 503, "unavailable");
+    post(&c, "&device=gone", "{\"type\":\"ack\",\"seq\":9}");
+    ack = next_ack(&w, 9);
+    close(c.fd); /* nobody is left to be told */
+    world_send(&w, MSG_OP, ack, 0);
+    world_stop(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_new_asks_nobody),
+        cmocka_unit_test(the_cursor_is_written_before_the_answer),
+        cmocka_unit_test(explicit_polls_write_nothing_until_after),
+        cmocka_unit_test(a_client_that_left_leaves_its_page_to_the_next),
+        cmocka_unit_test(a_client_that_left_while_it_waited_takes_nothing),
+        cmocka_unit_test(a_read_for_another_cursor_is_done_again),
+        cmocka_unit_test(what_has_expired_is_not_asked_for_again),
+        cmocka_unit_test(the_store_away),
+        cmocka_unit_test(a_wait_that_is_over_is_answered),
+        cmocka_unit_test(a_stop_answers_and_detaches),
+        cmocka_unit_test(a_posted_ack_without_a_session_goes_to_the_store),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
