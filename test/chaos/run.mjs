@@ -63,7 +63,7 @@ function makeDevices() {
     const flood = i < FLOODED * 2;
     const user = flood ? `flood${i % FLOODED}` : `u${i < USERS * 2 ? i % USERS : rng.int(0, USERS - 1)}`;
     const rooms = rng.chance(0.5) ? [`u${rng.int(0, 9)}`] : [];
-    devices.push(new Device(world, user, `d${i}`, { flood, guest: !flood && rng.chance(0.1), rooms }));
+    devices.push(new Device(world, user, `d${i}`, { flood, polls: i % 10 === 0, guest: !flood && rng.chance(0.1), rooms }));
   }
   return devices;
 }
@@ -105,11 +105,11 @@ async function storm(devices, plan) {
 /* Rooms and everybody, now that nothing is broken: each member once. */
 async function roomsWork(devices) {
   const bad = [];
-  for (const d of devices.filter((x) => x.conn.kind !== 'sse')) for (const room of d.options.rooms) d.conn.wire.write({ type: 'subscribe', room, ref: 'again' });
+  for (const d of devices.filter((x) => !['sse', 'poll'].includes(x.conn.kind))) for (const room of d.options.rooms) d.conn.wire.write({ type: 'subscribe', room, ref: 'again' });
   await sleep(500);
   for (let r = 0; r < 10; r++) await world.redisCall(['PUBLISH', `${world.prefix}room:u${r}`, JSON.stringify({ data: { t: `calm-u${r}` } })]);
   await world.redisCall(['PUBLISH', `${world.prefix}all`, JSON.stringify({ data: { t: 'calm-all' } })]);
-  const wants = (d) => ['calm-all', ...d.options.rooms.map((r) => `calm-${r}`)];
+  const wants = (d) => ['calm-all', ...(d.conn.kind === 'poll' ? [] : d.options.rooms.map((r) => `calm-${r}`))];
   await until(() => devices.every((d) => wants(d).every((t) => d.rooms.has(t))), 'all members have it', scaled(8000)).catch(() => {});
   for (const d of devices) for (const t of wants(d)) if (d.rooms.get(t)?.length !== 1) bad.push(`${d.user}/${d.name} on ${d.on} by ${d.conn?.kind}: ${t} came ${d.rooms.get(t)?.length || 0} times`);
   return bad;
@@ -196,6 +196,12 @@ function save(devices, plan) {
   console.log(`# seed ${SEED}; schedule and results: ${path}; what was accepted: ${book_}; what the devices got: ${logs_}; the brokers' logs: ${logs}/n*.log`);
 }
 
+function transports(devices) {
+  const sum = {};
+  for (const d of devices) for (const [k, n] of Object.entries(d.counts.transports)) sum[k] = (sum[k] || 0) + n;
+  return Object.entries(sum).map(([k, n]) => `${n} ${k}`).join(', ');
+}
+
 function tally() {
   const counts = new Map();
   for (const e of book.entries.values()) counts.set(`${e.via} ${e.state}`, (counts.get(`${e.via} ${e.state}`) || 0) + 1);
@@ -215,6 +221,7 @@ async function main() {
   const minutes = SECONDS / 60;
   console.log(`# faults: ${Object.entries(faults.done).map(([k, n]) => `${n} x ${k}`).join(', ')}`);
   console.log(`# published: ${tally().map(([k, n]) => `${n} ${k}`).join(', ')}`);
+  console.log(`# connections: ${transports(devices)}`);
   promise('faults came thick enough', faults.kills < KILLS_A_MINUTE * minutes ? [`${faults.kills} kills in ${SECONDS} s`] : [], `${faults.kills} kills in ${SECONDS} s`);
   await checkDelivery(devices);
   promise('rooms and everybody are heard again, once', await roomsWork(devices));

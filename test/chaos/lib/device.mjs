@@ -6,7 +6,8 @@ import { tokenFor } from '../../integration/lib/tokens.mjs';
 import { Rng, sleep } from './rng.mjs';
 import { openTransport } from './transports.mjs';
 
-const TRANSPORTS = { 'ws-json': 4, 'ws-msgpack': 3, sse: 3 };
+const TRANSPORTS = { 'ws-json': 4, 'ws-msgpack': 3, sse: 3, 'tcp-json': 2, 'tcp-msgpack': 2 };
+const ONE_WAY = ['sse', 'poll']; // rooms are named when they open, if at all
 const OPEN_MS = 4000;
 
 export class Device {
@@ -20,6 +21,7 @@ export class Device {
     this.live = new Map(); // token -> when and where it came
     this.rooms = new Map();
     this.gaps = []; // {from, to}
+    this.polledAt = new Map(); // a node keeps a device that polls for two minutes
     this.faults = []; // sentences: what no device may ever see
     this.counts = { connects: 0, refused: 0, again: 0, pauses: 0, transports: {} };
   }
@@ -38,7 +40,7 @@ export class Device {
     switch (m.type) {
       case 'welcome':
         conn.welcome = m;
-        this.base ??= Number(m.cursor);
+        if (m.cursor !== undefined) this.base ??= Number(m.cursor);
         this.id ??= m.device;
         conn.opened();
         break;
@@ -73,7 +75,7 @@ export class Device {
     }
     this.last = seq;
     this.log.push({ seq, token, at: this.world.clock() });
-    if (conn.explicit) this.#ackSoon(conn);
+    if (conn.explicit || (conn.kind === 'sse' && this.rng.chance(0.05))) this.#ackSoon(conn);
   }
 
   #ackSoon(conn) {
@@ -85,20 +87,27 @@ export class Device {
 
   #query(kind) {
     const { rng } = this;
-    const explicit = kind !== 'sse' && rng.chance(0.6);
+    const explicit = kind === 'poll' || (kind !== 'sse' && rng.chance(0.6));
     const knows = kind === 'sse' || this.world.calm || rng.chance(0.6);
     return {
       device: this.options.guest ? this.id : this.name,
       since: knows && this.last ? this.last : undefined,
       ack: explicit ? 'explicit' : 'auto',
-      rooms: kind === 'sse' ? this.options.rooms : undefined,
+      rooms: this.options.rooms,
     };
+  }
+
+  /* Those who poll do it now and then; nobody begins with it, since only a welcome says where a device begins. */
+  #kind() {
+    const polls = this.options.polls && this.base !== undefined && !this.options.guest;
+    return this.rng.weighted(polls ? { ...TRANSPORTS, poll: 5 } : TRANSPORTS);
   }
 
   /* One connection; resolves with it once welcomed, or with undefined. */
   async connect(node, kind) {
     const q = this.#query(kind);
     this.#drop();
+    if (kind === 'poll') this.polledAt.set(node.full, Date.now());
     const conn = { kind, node, lastSeq: 0, explicit: q.ack === 'explicit', refused: 0 };
     this.conn = conn;
     conn.closed = new Promise((resolve) => {
@@ -108,7 +117,7 @@ export class Device {
       conn.opened = () => resolve(conn);
       conn.closed.then(() => resolve(undefined));
     });
-    const at = { host: node.host, port: node.port, token: this.token, timeout: OPEN_MS, deflate: this.rng.chance(0.2) };
+    const at = { host: node.host, port: node.port, tcpPort: node.tcpPort, node: node.full, token: this.token, timeout: OPEN_MS, deflate: this.rng.chance(0.2) };
     conn.wire = openTransport(kind, at, q, {
       message: (m) => this.#message(conn, m),
       refused: (status) => {
@@ -127,7 +136,7 @@ export class Device {
     if (!good) return undefined;
     this.counts.connects++;
     this.counts.transports[kind] = (this.counts.transports[kind] || 0) + 1;
-    if (kind !== 'sse') for (const room of this.options.rooms || []) conn.wire.write({ type: 'subscribe', room, ref: 'r' });
+    if (!ONE_WAY.includes(kind)) for (const room of this.options.rooms || []) conn.wire.write({ type: 'subscribe', room, ref: 'r' });
     return conn;
   }
 
@@ -161,7 +170,7 @@ export class Device {
   async roam() {
     const { rng, world } = this;
     while (!world.calm) {
-      const conn = await this.connect(rng.pick(world.nodes), rng.weighted(TRANSPORTS));
+      const conn = await this.connect(rng.pick(world.nodes), this.#kind());
       if (!conn) {
         await sleep(rng.int(50, 300));
         continue;
@@ -178,7 +187,7 @@ export class Device {
   async settle(kind) {
     const { rng, world } = this;
     while (!world.over) {
-      const conn = await this.connect(rng.pick(world.nodes), kind || rng.weighted(TRANSPORTS));
+      const conn = await this.connect(rng.pick(world.nodes), kind || this.#kind());
       if (conn) return conn;
       await sleep(rng.int(50, 200));
     }

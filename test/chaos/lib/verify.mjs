@@ -152,6 +152,7 @@ export async function presence(world, devices) {
   const bad = [];
   const names = await liveNames(world);
   const truth = new Map();
+  const lingers = (user, on) => devices.some((d) => d.user === user && [...d.polledAt.keys()].some((full) => names.get(full) === on));
   const byNode = new Map();
   for (const d of devices) {
     if (!truth.has(d.user)) truth.set(d.user, new Set());
@@ -163,7 +164,7 @@ export async function presence(world, devices) {
   }
   for (const [user, nodes] of truth) {
     const n = await world.redisCall(['HGET', key(world, 'm', user), 'n']);
-    const there = (n || '').split(' ').filter(Boolean).sort().join(' ');
+    const there = (n || '').split(' ').filter((on) => on && (nodes.has(on) || !lingers(user, on))).sort().join(' ');
     const should = [...nodes].sort().join(' ');
     if (there !== should) bad.push(`${user}: Redis says "${there}", the devices are on "${should}"`);
   }
@@ -175,7 +176,7 @@ export async function presence(world, devices) {
   }
   for (const [node, users] of found) {
     const should = byNode.get(node) || new Set();
-    const extra = [...users].filter((u) => !should.has(u));
+    const extra = [...users].filter((u) => !should.has(u) && !lingers(u, node));
     if (extra.length) bad.push(`the set of ${node} holds ${extra.slice(0, 5).join(', ')}${extra.length > 5 ? ` and ${extra.length - 5} more` : ''}, who are not there`);
   }
   for (const [node, users] of byNode) {

@@ -14,7 +14,7 @@ import { SECRET } from '../../integration/lib/tokens.mjs';
 import { sleep } from './rng.mjs';
 
 const { createClient } = createRequire(new URL('../../integration/package.json', import.meta.url))('redis');
-const READY = /^crier ready node=(\S+) plain=\S+:(\d+)/m;
+const READY = /^crier ready node=(\S+) plain=\S+?:(\d+) .*tcp=\S+?:(\d+)/m;
 export const API_KEY = 'an-api-key-of-the-chaos-test';
 export const OURS = 'the-test';
 const POLL_MS = 150;
@@ -84,7 +84,7 @@ export class Node {
   async up() {
     const { world, link } = this;
     const redis = `redis://${link ? link.here : '127.0.0.1'}:${world.redis.port}`;
-    const args = ['--listen', `${this.host}:0`, '--shards', '2', '--node', this.name, '--redis', redis, '--prefix', world.prefix];
+    const args = ['--listen', `${this.host}:0`, '--tcp-listen', `${this.host}:0`, '--shards', '2', '--node', this.name, '--redis', redis, '--prefix', world.prefix];
     args.push('--jwt-key', `HS256:${SECRET}`, '--api-key', API_KEY, '--drain-timeout', '1s', ...world.brokerArgs);
     const env = Object.fromEntries(Object.entries(process.env).filter(([k]) => !k.startsWith('CRIER_')));
     this.proc = link ? new Proc('ip', ['netns', 'exec', link.ns, BIN, ...args], { name: this.name, env }) : new Proc(BIN, args, { name: this.name, env });
@@ -93,9 +93,10 @@ export class Node {
     const file = join(world.logs, `${this.name}.log`);
     appendFileSync(file, `==== start ${this.starts} of ${this.name}, pid ${proc.pid}, at ${world.clock()} ms\n`);
     proc.child.stderr.on('data', (text) => appendFileSync(file, text));
-    const [, full, port] = await proc.expect('stdout', READY, 20000);
+    const [, full, port, tcpPort] = await proc.expect('stdout', READY, 20000);
     this.full = full;
     this.port = Number(port);
+    this.tcpPort = Number(tcpPort);
     this.running = true;
   }
 
