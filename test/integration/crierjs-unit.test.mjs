@@ -570,7 +570,7 @@ test('a refused room is given up; one that cannot be had now is asked for again'
 
 test('rooms with history: resumed where they were, repeated messages dropped, a gap is told', async () => {
   const c = await opened({ user: 'alice', rooms: ['h'] });
-  answerJoin({ seq: 100, recovered: false });
+  answerJoin({ seq: 100 });
   await turn();
   assert.deepEqual(c.got('gap'), [], 'nothing was asked for');
   for (const seq of [101, 102, 102]) socket().message(seq, { room: 'h' });

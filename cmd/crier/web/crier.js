@@ -4,11 +4,6 @@
  */
 
 const CONNECT_MS = 10000;
-const STABLE_MS = 10000; // then back-off begins anew
-const SETTLED_MS = 60000; // then the first transport has another chance
-const FIRST_MS = 500;
-const MAX_MS = 30000;
-const HIDDEN_MS = 300000;
 const ACK_MS = 200;
 const ACK_COUNT = 64;
 const LATER = ['timeout', 'closed', 'unavailable', 'overloaded', 'draining', 'rate_limited'];
@@ -61,7 +56,7 @@ export class Crier {
     const o = (this.#o = { ...options, timeout, WebSocket, fetch });
     this.#base = ((url[0] === '/' ? G.location?.origin : '') + url).replace(/^ws/, 'http').replace(/\/?(\/ws)?$/, '/');
     this.#transports = transports.filter((t) => (t === 'websocket' ? WebSocket : fetch));
-    if (!/^https?:/.test(this.#base) || !this.#transports.length) throw new CrierError('bad_option', 'url, and WebSocket or fetch');
+    if (!/^https?:/.test(this.#base) || !this.#transports.length) throw new CrierError('bad_option', 'url, WebSocket, fetch');
     this.#token = o.token;
     this.#load(o);
     for (const room of o.rooms || []) this.#want(room);
@@ -172,10 +167,9 @@ export class Crier {
       if (this.#link.probe) {
         this.#link.probe();
         this.#watch(5000);
-      } else if (type === 'online') this.#down(1006, type);
+      } else if (type === 'online') this.#down(1006, type, -1);
     } else if (type !== 'offline' && this.#retryTimer) {
       this.#attempt = Math.min(this.#attempt, 3);
-      if (type === 'online') this.#at = 0;
       this.#retry(Math.max(this.#notBefore, this.#triedAt + 1000, Date.now()) - Date.now());
     }
   };
@@ -223,7 +217,7 @@ export class Crier {
 
   #way() {
     const { user, fetch, WebSocket } = this.#o;
-    const since = (this.user !== undefined && this.user === this.#owner && this.#done) || undefined;
+    const since = (this.user && this.user === this.#owner && this.#done) || undefined;
     const url = (path, more) => {
       const q = { device: this.device, ack: 'explicit', user: this.#token ? undefined : user, ...more };
       const set = Object.entries(q).filter(([, v]) => v !== undefined);
@@ -281,11 +275,11 @@ export class Crier {
     } else {
       if (code === 4002) this.#token = undefined;
       if (code < 1000) this.#named.clear();
-      if (lived > STABLE_MS) this.#attempt = 0;
-      if (lived > SETTLED_MS) this.#at = 0;
-      if (!was && (code < 500 || code === 1006)) this.#refuse(code);
+      if (lived > 10000) this.#attempt = 0;
+      if (lived > 60000) this.#at = 0; // another chance
+      if (!was) this.#refuse(code);
       const n = G.navigator?.onLine === false ? 9 : this.#attempt++;
-      const wait = code === 4002 && !n ? 0 : Math.min(G.document?.hidden ? HIDDEN_MS : MAX_MS, FIRST_MS * 2 ** n) * (0.5 + Math.random() / 2);
+      const wait = retryAfter < 0 || (code === 4002 && !n) ? 0 : Math.min(G.document?.hidden ? 300000 : 30000, 500 * 2 ** n) * (0.5 + Math.random() / 2);
       const asked = (retryAfter || said?.retry_after || 0) * 1000;
       this.#notBefore = Date.now() + asked;
       this.#retry(Math.max(wait, asked));
@@ -296,12 +290,13 @@ export class Crier {
   /* Is the server there, and does not take us? Next with a new token, then over the next transport. */
   async #refuse(code) {
     const epoch = this.#epoch;
-    const r = code === 1006 ? await this.#o.fetch?.(`${this.#base}healthz`, { mode: 'no-cors', cache: 'no-store' }).catch(() => {}) : 0;
-    if (epoch !== this.#epoch || (r !== 0 && !(r?.status < 500))) return;
+    const r = code === 1006 ? await this.#o.fetch?.(`${this.#base}healthz`, { mode: 'no-cors', cache: 'no-store' }).catch(() => {}) : { status: code };
+    if (epoch !== this.#epoch || !(r?.status < 500)) return;
     if (this.#o.getToken) this.#token = undefined;
     if (++this.#refused < 2) return;
     this.#refused = 0;
     this.#at = (this.#at + 1) % this.#transports.length;
+    if (this.#at) this.#attempt -= 2;
   }
 
   #emit(type, m) {
@@ -403,7 +398,7 @@ export class Crier {
       return this.#openedAt ? await this.request(type, fields) : {};
     } catch (e) {
       if (e.code !== 'no_session') throw e;
-      this.#down(1006, type);
+      this.#down(1006, type, -1);
       return {};
     }
   }
@@ -413,8 +408,8 @@ export class Crier {
     const { since, presence } = r;
     try {
       const a = await this.request('subscribe', { room, since, presence }, mine);
-      if (a.seq && since && a.recovered === false) this.#emit('gap', { type: 'gap', room, from: since, to: a.seq });
-      if (a.seq && !r.since) this.#kept.set(room, (r.since = a.seq));
+      if (since !== undefined && a.recovered === false) this.#emit('gap', { type: 'gap', room, from: since, to: a.seq });
+      if (a.seq && !a.recovered) this.#kept.set(room, (r.since = a.seq));
       return a;
     } catch (e) {
       const epoch = this.#epoch;
@@ -422,7 +417,7 @@ export class Crier {
       if (e.code === 'no_session') {
         this.#named.add(room);
         await sleep(300); // other rooms find out, too
-        if (still()) this.#down(1006, 'rooms');
+        if (still()) this.#down(1006, 'rooms', -1);
         return mine && this.#join(room, r, mine);
       }
       if (LATER.includes(e.code)) sleep((e.retryAfter || 2) * 1000).then(() => still() && this.#join(room, r));
@@ -466,7 +461,7 @@ const sse = (way, up) =>
 
 const poll = (way, { frame, gone }) =>
   half(way, { frame, gone }, async (signal, rooms, none) => {
-    let after = way.since;
+    let after;
     for (let wait = 0; !signal.aborted; ) {
       while (way.owes()) await sleep(ACK_MS);
       const began = Date.now();
@@ -497,9 +492,10 @@ function half(way, { frame, gone }, read) {
   read(abort.signal, rooms, none).then(end, () => gone());
   return {
     async write(body, { type, ref, room }) {
-      let a = { type: 'ok', room };
-      if (none.includes(room)) a.error = { code: 'not_available' };
-      else if (type !== 'subscribe' || !rooms.includes(room))
+      const has = (list) => type === 'subscribe' && list.includes(room);
+      let a = { type: 'ok', room, recovered: false };
+      if (has(none)) a.error = { code: 'not_available' };
+      else if (!has(rooms))
         a = await way
           .fetch('send', {}, { method: 'POST', body, keepalive: type === 'ack' })
           .then((r) => r.json())
