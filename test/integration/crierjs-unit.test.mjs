@@ -834,3 +834,403 @@ test('getToken that fails is an error and another attempt; one that answers too 
   assert.equal(Socket.all.length, 1);
   assert.equal(socket().protocols[1], 'bearer.fine');
 });
+
+/* ---- the other transports, and the way to them ---- */
+
+/* An answer that does not end: say() adds to it, end() ends it. */
+function stream(init) {
+  const s = {};
+  const bytes = new TextEncoder();
+  const body = new ReadableStream({
+    start(controller) {
+      s.say = (text) => controller.enqueue(bytes.encode(text));
+      s.raw = (b) => controller.enqueue(b);
+      s.end = () => controller.close();
+      s.fail = () => controller.error(new TypeError('network error'));
+    },
+  });
+  init?.signal?.addEventListener('abort', () => {
+    s.aborted = true;
+    s.fail();
+  });
+  s.response = new Response(body, { status: 200, headers: { 'content-type': 'text/event-stream' } });
+  s.event = (object, more = '') => s.say(`${more}data: ${JSON.stringify(object)}\n\n`);
+  s.welcome = () => s.event({ type: 'welcome', user: 'alice', ping: 20 }, 'event: welcome\n');
+  return s;
+}
+/* A server of event streams: `streams` as they are asked for, `posted` with answers of `reply`. */
+function events(reply = (m) => ({ type: 'ok', ref: m.ref, room: m.room })) {
+  const server = { streams: [], posted: [], reply, refuse: undefined };
+  answerFetch = (url, init) => {
+    const path = new URL(url).pathname;
+    if (path === '/healthz') return new Response('ok');
+    if (path === '/send') {
+      const m = JSON.parse(init.body);
+      server.posted.push(m);
+      return json(server.reply(m));
+    }
+    if (path !== '/events') return json({ error: { code: 'not_found', message: 'no' } }, 404);
+    if (server.refuse) return server.refuse();
+    server.streams.push(stream(init));
+    return server.streams.at(-1).response;
+  };
+  server.last = () => server.streams.at(-1);
+  server.of = (type) => server.posted.filter((m) => m.type === type);
+  return server;
+}
+const SSE = { transports: ['sse'], user: 'alice' };
+const asked = (path) => requests.filter((r) => r.path === path);
+
+test('fall-back: after two refusals by a server that is there, WebSocket to event stream to polling and round', async () => {
+  answerFetch = (url) => (url.includes('/healthz') ? new Response('ok') : new Response('<html>no', { status: 502 }));
+  const c = make({ user: 'alice' });
+  await turn();
+  const seen = () => c.states.filter((s) => s.state === 'connecting').map((s) => s.transport);
+  const waits = [];
+  for (let i = 0; i < 13; i++) {
+    if (c.transport === 'websocket') socket().end();
+    await turn();
+    await turn();
+    waits.push(waiting(c));
+    await pass(waits.at(-1));
+  }
+  const round = ['websocket', 'websocket', 'sse', 'sse', 'poll', 'poll'];
+  assert.deepEqual(seen(), [...round, ...round, 'websocket', 'websocket']);
+  const steps = [500, 1000, 500, 1000, 500, 1000];
+  assert.deepEqual(waits.slice(0, 6), steps.map((x) => x * 0.75));
+  assert.deepEqual(waits.slice(6, 12), steps.map((x) => x * 4 * 0.75), 'each round is slower');
+});
+
+test('no fall-back while nobody answers, nor for a proxy without a server behind it, nor to what is not wanted', async () => {
+  for (const [answer, options] of [
+    [away, {}],
+    [() => new Response('', { status: 503 }), {}],
+    [() => new Response('ok'), { transports: ['websocket'] }],
+    [away, { fetch: null, transports: undefined }],
+  ]) {
+    answerFetch = answer;
+    const c = make({ ...options, key: `${Math.random()}` });
+    await turn();
+    for (let i = 0; i < 6; i++) {
+      socket().end();
+      await turn();
+      await pass(waiting(c));
+    }
+    assert.deepEqual([...new Set(c.states.map((s) => s.transport))], ['websocket']);
+    c.close();
+  }
+});
+
+test('a refusal by a server that is there asks for another token', async () => {
+  answerFetch = () => new Response('ok');
+  let n = 0;
+  const c = make({ getToken: () => `t${++n}`, transports: ['websocket'] });
+  await turn();
+  socket().end();
+  await turn();
+  await pass(waiting(c));
+  assert.equal(socket().protocols[1], 'bearer.t2');
+  socket().welcome();
+  socket().end();
+  await pass(waiting(c));
+  assert.equal(socket().protocols[1], 'bearer.t2', 'not when a connection was lost');
+});
+
+test('back to the first transport when the other one had lasted a minute', async () => {
+  const server = events();
+  const c = make({ user: 'alice' });
+  await turn();
+  for (let i = 0; i < 2; i++) {
+    socket().end();
+    await turn();
+    await pass(waiting(c));
+  }
+  server.last().welcome();
+  await turn();
+  assert.deepEqual([c.state, c.transport], ['open', 'sse']);
+  await pass(30000);
+  server.last().end();
+  await turn();
+  assert.equal(c.transport, 'sse');
+  await pass(waiting(c));
+  server.last().welcome();
+  await turn();
+  for (let i = 0; i < 7; i++) {
+    server.last().say(':\n\n');
+    await pass(10000);
+  }
+  server.last().end();
+  await turn();
+  assert.equal(c.transport, 'websocket');
+});
+
+test('an event stream, cut at every byte', async () => {
+  const server = events();
+  const text =
+    'retry: 3120\n\nevent: welcome\ndata: {"type":"welcome","user":"alice","ping":20}\n\n:\n\n' +
+    'id: 5\nevent: paid\ndata: {"type":"message","id":"a","seq":5,\ndata: "data":"ü–𝄞"}\n\n' +
+    'data: {"type":"message","id":"b","room":"r","ts":1,"data":{"x":"data: not a line"}}\n\n';
+  const bytes = new TextEncoder().encode(text);
+  const c = make({ ...SSE, storage: null });
+  await turn();
+  for (const b of bytes) server.last().raw(Uint8Array.of(b));
+  await turn();
+  await turn();
+  assert.deepEqual(c.got('message').map((m) => m.data), ['ü–𝄞', { x: 'data: not a line' }]);
+  assert.equal(c.last, 5);
+});
+
+test('an event stream: query, header, posts, acks, resume, and its end', async () => {
+  const server = events();
+  const c = make({ transports: ['sse'], token: 't', user: 'alice', device: 'd', rooms: ['r'] });
+  await turn();
+  assert.deepEqual(asked('/events')[0].query, { device: 'd', ack: 'explicit' });
+  assert.equal(asked('/events')[0].headers.Authorization, 'Bearer t');
+  server.last().welcome();
+  await turn();
+  assert.deepEqual(server.of('subscribe').map((m) => m.room), ['r']);
+  server.reply = (m) => ({ type: 'ok', ref: m.ref, id: 'x', seq: 9 });
+  assert.equal((await c.send({ user: 'bob', data: 1 })).seq, 9);
+  assert.equal(asked('/send').at(-1).headers.Authorization, 'Bearer t');
+  assert.equal(asked('/send').at(-1).keepalive, false);
+  server.reply = (m) => ({ type: 'error', ref: m.ref, code: 'forbidden', message: 'no' });
+  await rejects(c.send({ user: 'bob', data: 1 }), 'forbidden');
+  server.reply = () => ({ error: { code: 'too_big', message: 'no' } });
+  await rejects(c.send({ user: 'bob', data: 1 }), 'too_big');
+  server.reply = away;
+  await rejects(c.send({ user: 'bob', data: 1 }), 'closed');
+  assert.equal(c.state, 'open');
+  server.reply = () => ({ type: 'ok' });
+  server.last().event({ type: 'message', id: 'm', seq: 7, data: 0 });
+  await turn();
+  assert.equal(server.of('ack')[0].seq, 7);
+  assert.equal(asked('/send').at(-1).keepalive, true, 'an ack outlives its page');
+  server.last().event({ type: 'closing', code: 1001, reason: 'going away', retry_after: 4 });
+  server.last().end();
+  await turn();
+  assert.deepEqual(c.got('close'), [{ code: 1001, reason: 'going away', final: false }]);
+  assert.equal(waiting(c), 4000);
+  await pass(4000);
+  assert.equal(asked('/events')[1].query.since, '7');
+  server.last().welcome();
+  await turn();
+  server.last().event({ type: 'closing', code: 4010, reason: 'replaced' });
+  server.last().end();
+  await turn();
+  assert.equal(c.got('close')[1].final, true);
+});
+
+test('an event stream that falls silent is made anew; comments are life', async () => {
+  const server = events();
+  const c = make(SSE);
+  await turn();
+  server.last().welcome();
+  for (let i = 0; i < 8; i++) {
+    await pass(20000);
+    server.last().say(':\n\n');
+  }
+  await turn();
+  assert.equal(c.state, 'open');
+  await pass(50000);
+  assert.deepEqual(c.got('close').map((x) => x.reason), ['silent']);
+  assert.ok(server.last().aborted);
+  await pass(waiting(c));
+  server.last().welcome();
+  await turn();
+  page.network(true);
+  assert.equal(waiting(c), 0, 'another network: at once');
+  c.close();
+});
+
+test('what the answers to a stream or a poll mean', async () => {
+  const say = (status, code, headers) => () => json({ error: { code, message: 'm' } }, status, headers);
+  for (const transport of ['sse', 'poll']) {
+    for (const [answer, options, expected] of [
+      [say(401, 'bad_token'), { token: 't' }, { final: 4001 }],
+      [say(401, 'token_expired'), { token: 't' }, { final: 4002 }],
+      [say(403, 'forbidden_origin'), {}, { final: 4003 }],
+      [say(401, 'bad_token'), { token: 't', getToken: () => 'n' }, { wait: 0 }],
+      [say(401, 'token_expired'), { getToken: () => 'n' }, { wait: 0 }],
+      [say(401, 'bad_token'), { getToken: () => 'n' }, { final: 4001 }],
+      [say(503, 'overloaded', { 'retry-after': '9' }), {}, { wait: 9000 }],
+      [() => new Response('<html>', { status: 403 }), {}, { wait: 375 }],
+      [() => new Response('<html>', { status: 200 }), {}, { wait: 375 }],
+    ]) {
+      answerFetch = (url, init) => (new URL(url).pathname === '/healthz' ? away() : answer(url, init));
+      const c = make({ transports: [transport], user: 'alice', ...options });
+      await turn();
+      await turn();
+      await turn();
+      const what = `${transport} ${answer} ${JSON.stringify(expected)}`;
+      if (expected.final) assert.deepEqual(c.got('close').map((x) => [x.code, x.final]), [[expected.final, true]], what);
+      else assert.equal(waiting(c), expected.wait, what);
+      c.close();
+    }
+  }
+});
+
+test('where a POST reaches another node, a stream names its rooms; forbidden ones are told apart before', async () => {
+  const server = events((m) =>
+    m.room === 'secret' ? { type: 'error', ref: m.ref, code: 'forbidden', message: 'no' } : { type: 'error', ref: m.ref, code: 'no_session', message: 'not here' },
+  );
+  const c = make({ ...SSE, rooms: ['a', 'secret', 'b'] });
+  await turn();
+  server.last().welcome();
+  await turn();
+  await turn();
+  const mine = c.subscribe('mine');
+  await pass(300);
+  assert.ok(server.streams[0].aborted);
+  await pass(0);
+  assert.equal(asked('/events')[1].query.rooms, 'a,b,mine');
+  server.last().welcome();
+  await turn();
+  assert.equal((await mine).room, 'mine');
+  assert.deepEqual(c.got('error').map((e) => [e.code, e.room]), [['forbidden', 'secret']]);
+  assert.equal(server.of('subscribe').length, 4, 'and none more');
+  await c.unsubscribe('a');
+  await pass(0);
+  assert.equal(asked('/events')[2].query.rooms, 'b,mine');
+  server.last().welcome();
+  await turn();
+  await c.refresh('new');
+  await pass(0);
+  assert.equal(asked('/events')[3].headers.Authorization, 'Bearer new', 'no session to refresh: a new one');
+  server.refuse = () => json({ error: { code: 'forbidden', message: 'one of these rooms' } }, 403);
+  server.last().end();
+  await turn();
+  await pass(waiting(c));
+  assert.equal(c.state, 'waiting', 'one of the rooms, not this client');
+  server.refuse = undefined;
+  await pass(waiting(c));
+  assert.equal(asked('/events').at(-1).query.rooms, undefined);
+});
+
+/* A server of polls: each waits in `waiting` until answer(). */
+function polls() {
+  const server = { polls: [], posted: [] };
+  answerFetch = (url, init) => {
+    const { pathname, searchParams } = new URL(url);
+    if (pathname === '/healthz') return new Response('ok');
+    if (pathname === '/send') {
+      const m = JSON.parse(init.body);
+      server.posted.push(m);
+      return json(m.type === 'subscribe' ? { type: 'error', ref: m.ref, code: 'no_session', message: 'polls have none' } : { type: 'ok', ref: m.ref });
+    }
+    return new Promise((resolve, reject) => {
+      const p = { query: Object.fromEntries(searchParams), resolve: (body, status) => resolve(json(body, status)), reject };
+      init.signal.addEventListener('abort', () => reject(new Error('aborted')));
+      server.polls.push(p);
+    });
+  };
+  server.last = () => server.polls.at(-1);
+  server.answer = async (seqs, more = {}) => {
+    server.last().resolve({ messages: seqs.map((seq) => ({ type: 'message', id: `m${seq}`, seq, data: seq })), cursor: `c${seqs.at(-1) ?? ''}`, more: false, ...more });
+    await turn();
+    await turn();
+  };
+  return server;
+}
+const POLL = { transports: ['poll'], user: 'alice', device: 'd' };
+
+test('polling: a short one first, then long ones; the cursor acknowledges; gaps; cut off, and on', async () => {
+  const server = polls();
+  const c = make(POLL);
+  await turn();
+  assert.deepEqual(server.last().query, { device: 'd', ack: 'explicit', user: 'alice', wait: '0' });
+  await server.answer([1, 2]);
+  assert.equal(c.state, 'open');
+  assert.deepEqual(server.last().query, { device: 'd', ack: 'explicit', user: 'alice', wait: '25', after: 'c2' });
+  await server.answer([5], { gap: { from: 3, to: 4 } });
+  assert.deepEqual(c.got('gap'), [{ type: 'gap', from: 3, to: 4 }]);
+  assert.deepEqual(c.got('message').map((m) => m.data), [1, 2, 5]);
+  await pass(25000);
+  await server.answer([]);
+  assert.equal(server.polls.length, 4);
+  server.last().reject(new TypeError('network'));
+  await turn();
+  await turn();
+  assert.equal(c.state, 'waiting');
+  await pass(waiting(c));
+  await server.answer([5, 6]);
+  assert.deepEqual(c.got('message').map((m) => m.data), [1, 2, 5, 6]);
+  page.fire('pagehide');
+  assert.equal(server.posted.filter((m) => m.type === 'ack').at(-1).seq, 6, 'no further poll may come to say it');
+  c.close();
+  await turn();
+  const n = server.polls.length;
+  await pass(60000);
+  assert.equal(server.polls.length, n);
+});
+
+test('polling: no answer at all is silence; empty answers at once do not make it race', async () => {
+  const server = polls();
+  const c = make(POLL);
+  await turn();
+  await server.answer([]);
+  for (let i = 0; i < 5; i++) {
+    const n = server.polls.length;
+    await server.answer([]);
+    await pass(999);
+    assert.equal(server.polls.length, n);
+    await pass(1);
+    assert.equal(server.polls.length, n + 1);
+  }
+  await pass(62500);
+  assert.deepEqual(c.got('close').map((x) => x.reason), ['silent']);
+});
+
+test('polling with autoAck: false asks for more when what came has been acknowledged', async () => {
+  const server = polls();
+  const c = make({ ...POLL, autoAck: false });
+  await turn();
+  await server.answer([1, 2]);
+  await pass(5000);
+  assert.equal(server.polls.length, 1);
+  c.ack(1);
+  await pass(1000);
+  assert.equal(server.polls.length, 1);
+  c.ack(2);
+  await pass(200);
+  assert.equal(server.last().query.after, 'c2');
+});
+
+test('polling: a room is tried; one without history is not to be had, and stays wanted', async () => {
+  const server = polls();
+  const c = make({ ...POLL, rooms: ['r'] });
+  await turn();
+  await server.answer([]);
+  await pass(300);
+  await pass(0);
+  assert.equal(server.last().query.rooms, 'r');
+  server.last().resolve({ error: { code: 'bad_request', message: 'no history' } }, 400);
+  await turn();
+  await turn();
+  assert.deepEqual([server.last().query.rooms, server.last().query.wait], [undefined, '0']);
+  await server.answer([]);
+  assert.equal(c.state, 'open');
+  assert.deepEqual(c.got('error').map((e) => [e.code, e.room]), [['not_available', 'r']]);
+  await c.send({ room: 'r', data: 1 });
+  c.close();
+  c.open();
+  await turn();
+  assert.equal(server.last().query.rooms, 'r', 'asked again');
+  await server.answer([]);
+  assert.equal(c.got('error').length, 1);
+});
+
+test('polling does not know whose token it is: nothing of the past is used without a user', async () => {
+  const first = await opened({ token: 't', device: 'd' });
+  socket().message(42);
+  first.close();
+  const server = polls();
+  const c = make({ token: 'u', device: 'd', transports: ['poll'] });
+  await turn();
+  await server.answer([7]);
+  assert.deepEqual(c.got('message').map((m) => m.data), [7]);
+  c.close();
+  const d = make({ token: 't', device: 'd', user: 'alice', transports: ['poll'] });
+  await turn();
+  await server.answer([7]);
+  assert.equal(d.got('message').length, 1, 'what is kept is nobody’s now');
+});
