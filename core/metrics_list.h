@@ -93,6 +93,20 @@
     X(REDIS_PROBE_US, G, "crier_redis_probe_microseconds", "",                                                         \
       "Round trip of the last probe published through Redis.")                                                         \
     X(CHANNELS, G, "crier_redis_channels", "", "Redis channels subscribed.")                                           \
-    X(NODES, G, "crier_nodes", "", "Nodes alive as this node sees them.")
+    X(NODES, G, "crier_nodes", "", "Nodes alive as this node sees them.")                                              \
+    X(REDIS_PROBE_AGE, G, "crier_redis_probe_age_milliseconds", "",                                                    \
+      "Time since the node's own probe last came back through Redis.")                                                 \
+    X(DEAF, C, "crier_redis_deaf_total", "", "Times a subscription that brought nothing was made anew.")               \
+    X(FENCED, C, "crier_fenced_total", "", "Times the cluster took this node for dead and it went on as another.")     \
+    X(SWEPT, C, "crier_swept_nodes_total", "", "Dead nodes whose registrations this node has taken back.")             \
+    X(INGEST_READER, G, "crier_ingest_reader", "", "1 while this node is one of those that store bare publishes.")     \
+    X(INGEST_BYTES, G, "crier_ingest_window_bytes", "", "Bare publishes kept until they are stored, or known to be.")  \
+    X(INGEST_REPLAYS, C, "crier_ingest_replays_total", "",                                                             \
+      "Bare publishes tried in the stead of a node that died or missed them.")                                         \
+    X(CLAIMS_REFUSED, C, "crier_claims_refused_total", "", "Bare publishes that another node had stored already.")     \
+    X(HOLES, C, "crier_holes_total", "", "Times a node, this one too, said that it missed bare publishes.")            \
+    X(INGEST_EVICTED, C, "crier_ingest_evicted_total", "",                                                             \
+      "Bare publishes of other nodes let go early, since the window was full.")                                        \
+    X(INGEST_LOST, C, "crier_ingest_lost_total", "", "Bare publishes given up: too many, or Redis away for too long.")
 
 #endif

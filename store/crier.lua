@@ -19,7 +19,7 @@
 -- On a room's presence channel:  'J' came or 'L' left | >I8 seq | >I8 prev | user
 --
 -- The library may be loaded by brokers of several versions: the highest VERSION stays.
-local VERSION = 2
+local VERSION = 3
 
 local META_S = 2592000   -- an untouched m lives 30 days
 local RENEW_S = 86400    -- its life is renewed at most once a day
@@ -180,6 +180,20 @@ end
 
 -- ---- sending ---------------------------------------------------------------------------------------------------
 
+-- A raw message may be stored by whichever node that read it: the first to claim its identity does. rk: the bitmap of
+-- its marker in its partition. claim "M:bit"; "!M:bit" where the asker knows by its own clock that it is young.
+-- nil: go on; 2: somebody has it; 3: older than bitmaps are kept, so nobody can tell.
+local CLAIM_US = 45000000
+local CLAIM_S = 60
+
+local function refused(rk, claim, now)
+  local young, m, bit = string.match(claim, '^(!?)(%d+):(%d+)$')
+  if young == '' and now - tonumber(m) > CLAIM_US then return 3 end
+  if redis.call('SETBIT', rk, bit, 1) == 1 then return 2 end
+  redis.call('EXPIRE', rk, CLAIM_S, 'NX')
+  return nil
+end
+
 local function put(mk, qk, sec, now, ttl, cap, id, p)
   local v = redis.call('HMGET', mk, 's', 'n', 'x', 'y')
   local prev = tonumber(v[1] or 0)
@@ -225,17 +239,20 @@ local function send_one(mk, qk, ik, sec, now, cap, user, p, ttl, id, claim, out,
   return {seq, nodes, 0}
 end
 
--- KEYS (m q i) per message    ARGV channel_prefix PUBLISH|SPUBLISH cap, then per message: user P ttl_s id claim_s
--- i is only used where claim_s > 0 (seconds that an id is remembered); id '' leaves naming the message to P.
--- -> per message {seq, receivers, dup} or {-1, error}; one that fails does not stop the others.
-local function send(K, A)
+-- nkeys, nargs: of one message; with a fourth key and a sixth argument it is claimed first.
+local function send_all(K, A, nkeys, nargs)
   local sec, now = clock()
   local cap, out, res = tonumber(A[3]), {}, {}
-  for i = 1, (#A - 3) / 5 do
-    local k, a = 3 * i - 2, 5 * i - 1
-    local ok, r = pcall(send_one, K[k], K[k + 1], K[k + 2], sec, now, cap, A[a], A[a + 1], tonumber(A[a + 2]), A[a + 3],
-                        tonumber(A[a + 4]), out)
-    res[i] = ok and r or {-1, type(r) == 'table' and r.err or tostring(r)}
+  for i = 1, (#A - 3) / nargs do
+    local k, a = nkeys * (i - 1) + 1, nargs * (i - 1) + 4
+    local no = nargs > 5 and refused(K[k + 3], A[a + 5], now)
+    if no then
+      res[i] = {0, '', no}
+    else
+      local ok, r = pcall(send_one, K[k], K[k + 1], K[k + 2], sec, now, cap, A[a], A[a + 1], tonumber(A[a + 2]),
+                          A[a + 3], tonumber(A[a + 4]), out)
+      res[i] = ok and r or {-1, type(r) == 'table' and r.err or tostring(r)}
+    end
   end
   local reached = {}
   for nd, frames in pairs(out) do reached[nd] = redis.call(A[2], A[1] .. nd, table.concat(frames)) end
@@ -248,6 +265,14 @@ local function send(K, A)
   end
   return res
 end
+
+-- KEYS (m q i) per message    ARGV channel_prefix PUBLISH|SPUBLISH cap, then per message: user P ttl_s id claim_s
+-- i is only used where claim_s > 0 (seconds that an id is remembered); id '' leaves naming the message to P.
+-- -> per message {seq, receivers, dup} or {-1, error}; one that fails does not stop the others.
+local function send(K, A) return send_all(K, A, 3, 5) end
+
+-- The same for raw messages: KEYS (m q i rd) per message, a sixth argument: its claim. dup 2 or 3: see refused().
+local function ingest(K, A) return send_all(K, A, 4, 6) end
 
 -- ---- sessions --------------------------------------------------------------------------------------------------
 
@@ -358,9 +383,12 @@ end
 
 -- ---- rooms with history ----------------------------------------------------------------------------------------
 
--- KEYS R h i rooms   ARGV channel_prefix PUBLISH|SPUBLISH cap room P ttl_s id claim_s -> {seq, receivers, dup}
+-- KEYS R h i rooms [rd]   ARGV channel_prefix PUBLISH|SPUBLISH cap room P ttl_s id claim_s [claim]
+-- -> {seq, receivers, dup}
 local function room_send(K, A)
   local sec, now = clock()
+  local no = A[9] and refused(K[5], A[9], now)
+  if no then return {0, 0, no} end
   local out, live = {}, 0
   local fresh = redis.call('EXISTS', K[2]) == 0
   local r = send_one(K[1], K[2], K[3], sec, now, tonumber(A[3]), A[4], A[5], tonumber(A[6]), A[7], tonumber(A[8]), out,
@@ -524,58 +552,161 @@ local function presence(K, A)
 end
 
 -- ---- nodes of the cluster --------------------------------------------------------------------------------------
+--   nodes  hash  node -> "beat joined role info"   beat: by the cluster's clock; joined: unix ms
+--                role i<n>: it reads all raw messages (n grows with each new subscription), o: it is about to stop
+--                doing so, -: it does not
+--   dead   hash  node -> "unix_ms swept graceful"   a name in here never comes back
+--   holes  hash  node -> M: it has missed raw messages from before marker M
+--   mark   hash  id M of the last marker | nodes named in it | all 1 if those are all there are | run of the server
+--                clock of the cluster, ms | at when it was last moved, unix ms
+--
+-- The cluster's clock goes as far as time does between two heartbeats of whichever nodes, and never further than a
+-- step: so neither a step of the server's clock nor a server that was away makes anybody look dead.
 
--- Names the live nodes inside the stream that carries the raw messages: every node that reads it changes its view at
--- the same message. M grows for ever.
-local function announce(mark, nodes, channel)
+local STEP_MS = 1500
+local MARK_MS = 5000       -- a marker is never older than this, so that identities stay young
+local HOLE_US = 60000000
+local DEAD_MS = 604800000  -- how long a dead name is remembered
+local SHOWN_MS = 60000     -- a dead node is told of for this long, and until it is swept
+
+local function reads(role) return string.sub(role, 1, 1) == 'i' end
+
+local function node_read(value)
+  local beat, joined, role, info = string.match(value, '^(%d+) (%d+) (%S+) ?(.*)$')
+  return tonumber(beat), tonumber(joined), role, info
+end
+
+local function node_text(beat, joined, role, info) return int(beat) .. ' ' .. int(joined) .. ' ' .. role .. ' ' .. info end
+
+-- The nodes that read raw messages, "node node", and 1 if there are no others.
+local function readers(nodes)
+  local h, names, all = redis.call('HGETALL', nodes), {}, 1
+  for i = 1, #h, 2 do
+    local _, _, role = node_read(h[i + 1])
+    if role and reads(role) then names[#names + 1] = h[i] else all = 0 end
+  end
+  table.sort(names)
+  return table.concat(names, ' '), all
+end
+
+-- Publishes a marker into the stream of raw messages: every node that reads it changes its view at the same message.
+-- M only grows. '=': nobody was named by the one before. '*': there are no other nodes. '!node': it has missed some.
+local function announce(K, channel, hole)
   local _, now = clock()
-  local last = tonumber(redis.call('GET', mark) or 0)
+  local v = redis.call('HMGET', K[1], 'id', 'nodes')
+  local last = tonumber(v[1] or 0)
   local m = now > last and now or last + 1
-  redis.call('SET', mark, int(m))
-  local live = redis.call('HKEYS', nodes)
-  table.sort(live)
-  redis.call('PUBLISH', channel, int(m) .. ' ' .. table.concat(live, ' '))
+  local names, all = readers(K[2])
+  redis.call('HSET', K[1], 'id', int(m), 'nodes', names, 'all', all)
+  if hole then redis.call('HSET', K[4], hole, int(m)) end
+  redis.call('PUBLISH', channel, int(m) .. ((v[2] or '') == '' and ' =' or '') .. (all == 1 and ' * ' or ' ') .. names ..
+             (hole and ' !' .. hole or ''))
   return m
 end
 
--- KEYS mark nodes   ARGV mark_channel -> M
-local function mark(K, A)
-  return announce(K[1], K[2], A[1])
-end
-
--- KEYS mark nodes dead   ARGV node info dead_after_ms mark_channel
--- -> {state, {live node, info...}, {dead...}}   state 0: known, 1: fenced (take a new incarnation), 2: new here
-local function beat(K, A)
-  local _, now = clock()
-  local ms = math.floor(now / 1000)
-  if redis.call('HEXISTS', K[3], A[1]) == 1 then return {1, {}, {}} end
-  local known = redis.call('HEXISTS', K[2], A[1])
-  redis.call('HSET', K[2], A[1], int(ms) .. ' ' .. A[2])
-  local h, live, changed = redis.call('HGETALL', K[2]), {}, known == 0
-  for i = 1, #h, 2 do
-    local at, info = string.match(h[i + 1], '^(%d+) (.*)$')
-    if not at or ms - tonumber(at) > tonumber(A[3]) then
-      redis.call('HDEL', K[2], h[i])
-      redis.call('HSET', K[3], h[i], int(ms))
-      changed = true
-    else
-      live[#live + 1], live[#live + 2] = h[i], info
+-- Moves the cluster's clock. After a restart of the server nobody's subscription is left: nobody reads.
+local function tick(K, ms, run)
+  local v = redis.call('HMGET', K[1], 'clock', 'at', 'run')
+  local step = math.max(0, math.min(ms - tonumber(v[2] or ms), STEP_MS))
+  local now = tonumber(v[1] or 0) + step
+  redis.call('HSET', K[1], 'clock', int(now), 'at', int(ms), 'run', run)
+  if v[3] and v[3] ~= run then
+    local h = redis.call('HGETALL', K[2])
+    for i = 1, #h, 2 do
+      local beat, joined, role, info = node_read(h[i + 1])
+      if role and reads(role) then redis.call('HSET', K[2], h[i], node_text(beat, joined, '-', info)) end
     end
   end
-  local d, dead = redis.call('HGETALL', K[3]), {}
-  for i = 1, #d, 2 do
-    if ms - tonumber(d[i + 1]) > 604800000 then redis.call('HDEL', K[3], d[i]) else dead[#dead + 1] = d[i] end
-  end
-  if changed then announce(K[1], K[2], A[4]) end
-  return {known == 1 and 0 or 2, live, dead}
+  return now
 end
 
--- KEYS mark nodes dead   ARGV node mark_channel: a node says goodbye, so that nobody waits for it to be found dead.
+-- Takes out who has not been heard of for too long; the rest in order of seniority.
+local function census(K, now, ms, dead_after)
+  local h, live = redis.call('HGETALL', K[2]), {}
+  for i = 1, #h, 2 do
+    local beat, joined, role, info = node_read(h[i + 1])
+    if not beat or now - beat > dead_after then
+      redis.call('HDEL', K[2], h[i])
+      redis.call('HSET', K[3], h[i], int(ms) .. ' 0 0')
+    else
+      live[#live + 1] = {h[i], joined, role, info}
+    end
+  end
+  table.sort(live, function(a, b)
+    if a[2] ~= b[2] then return a[2] < b[2] end
+    return a[1] < b[1]
+  end)
+  local flat = {}
+  for i = 1, #live do
+    flat[#flat + 1], flat[#flat + 2], flat[#flat + 3], flat[#flat + 4] = unpack(live[i])
+  end
+  return flat
+end
+
+local function told_dead(K, ms)
+  local h, out = redis.call('HGETALL', K[3]), {}
+  for i = 1, #h, 2 do
+    local at, swept, graceful = string.match(h[i + 1], '^(%d+) (%d) (%d)$')
+    local age = math.abs(ms - tonumber(at or 0))
+    if not at or (age > DEAD_MS and swept == '1') then
+      redis.call('HDEL', K[3], h[i])
+    elseif swept == '0' or age < SHOWN_MS then
+      out[#out + 1], out[#out + 2], out[#out + 3] = h[i], tonumber(swept), tonumber(graceful)
+    end
+  end
+  return out
+end
+
+local function told_holes(K, now)
+  local h, out = redis.call('HGETALL', K[4]), {}
+  for i = 1, #h, 2 do
+    if math.abs(now - tonumber(h[i + 1])) > HOLE_US then
+      redis.call('HDEL', K[4], h[i])
+    else
+      out[#out + 1], out[#out + 2] = h[i], tonumber(h[i + 1])
+    end
+  end
+  return out
+end
+
+-- KEYS mark nodes dead holes   ARGV node role info dead_after_ms run mark_channel
+-- -> {state, {live node, joined, role, info...}, {dead node, swept, graceful...}, {node with a hole, M...}, last M}
+-- state 0: known, 1: fenced (take a new incarnation), 2: new here. The senior ones of the live come first.
+local function beat(K, A)
+  local _, now = clock()
+  local ms, node, role = math.floor(now / 1000), A[1], A[2]
+  if redis.call('HEXISTS', K[3], node) == 1 then return {1} end
+  local time = tick(K, ms, A[5])
+  local mine = redis.call('HGET', K[2], node)
+  local _, joined, was = node_read(mine or '')
+  redis.call('HSET', K[2], node, node_text(time, joined or ms, role, A[3]))
+  local hole = was and reads(was) and was ~= role and role ~= 'o' and node or nil
+  local live = census(K, time, ms, tonumber(A[4]))
+  local v = redis.call('HMGET', K[1], 'id', 'nodes', 'all')
+  local names, all = readers(K[2])
+  local m, age = tonumber(v[1] or 0), math.abs(now / 1000 - tonumber(v[1] or 0) / 1000)
+  if hole or names ~= (v[2] or '') or (names ~= '' and (int(all) ~= v[3] or age > MARK_MS)) then
+    m = announce(K, A[6], hole)
+  end
+  return {mine and 0 or 2, live, told_dead(K, ms), told_holes(K, now), m}
+end
+
+-- KEYS mark nodes dead holes   ARGV node mark_channel: a node says goodbye, so that nobody waits for it to be found
+-- dead. Graceful when it had stopped reading before.
 local function leave(K, A)
   local _, now = clock()
+  local _, _, role = node_read(redis.call('HGET', K[2], A[1]) or '')
+  local graceful = role and not reads(role) and '1' or '0'
   redis.call('HDEL', K[2], A[1])
-  redis.call('HSET', K[3], A[1], int(math.floor(now / 1000)))
-  return announce(K[1], K[2], A[2])
+  redis.call('HSET', K[3], A[1], int(math.floor(now / 1000)) .. ' 0 ' .. graceful)
+  return announce(K, A[2])
+end
+
+-- KEYS dead   ARGV node: nothing that it had registered is left.
+local function swept(K, A)
+  local v = redis.call('HGET', K[1], A[1])
+  if v then redis.call('HSET', K[1], A[1], (string.gsub(v, '^(%d+) %d', '%1 1'))) end
+  return 0
 end
 
 -- ---- what was refused ------------------------------------------------------------------------------------------
@@ -664,6 +795,7 @@ local function register(name, callback, ...)
   redis.register_function{function_name = 'crier_' .. name, callback = callback, flags = {...}}
 end
 register('send', send)
+register('ingest', ingest)
 register('attach', attach, 'allow-oom')
 register('fetch', fetch, 'no-writes')
 register('detach', detach, 'allow-oom')
@@ -680,9 +812,9 @@ register('come', come, 'allow-oom')
 register('go', go, 'allow-oom')
 register('presence_sweep', presence_sweep, 'allow-oom')
 register('presence', presence, 'no-writes')
-register('mark', mark, 'allow-oom')
 register('beat', beat, 'allow-oom')
 register('leave', leave, 'allow-oom')
+register('swept', swept, 'allow-oom')
 register('refuse', refuse)
 register('user', user, 'no-cluster')
 register('version', function() return VERSION end, 'no-writes')

@@ -52,7 +52,7 @@ struct ingest {
     char me[NAME_MAX_BYTES];
     struct ingest_epoch *epoch; /* the last marker; NULL: none since the subscription began */
     uint64_t last_marker;
-    bool among;
+    bool among, all_read;
     uint32_t count[KINDS][INGEST_PARTS];
     uint64_t serial;
     struct list window, todo, unplaced;
@@ -265,11 +265,20 @@ static void place(struct ingest *in, struct ingest_entry *e, uint32_t count, boo
         replay(in, e);
 }
 
+static uint32_t *counter(struct ingest *in, enum target_kind kind, uint8_t part)
+{
+    return &in->count[kind == TARGET_USER ? 0 : 1][part];
+}
+
+void ingest_count(struct ingest *in, enum target_kind kind, uint8_t part)
+{
+    ++*counter(in, kind, part);
+}
+
 void ingest_message(struct ingest *in, enum target_kind kind, uint8_t part, struct span name, struct span payload,
                     uint64_t now_ms)
 {
-    unsigned k = kind == TARGET_USER ? 0 : 1;
-    uint32_t count = in->count[k][part]++;
+    uint32_t count = (*counter(in, kind, part))++;
     struct ingest_entry *e = entry_new(in, kind, part, name, payload, now_ms);
     if (!e)
         return;
@@ -324,7 +333,7 @@ void ingest_marker(struct ingest *in, struct span text, uint64_t now_ms)
 {
     struct span holes[INGEST_NODES];
     unsigned nholes = 0;
-    bool fresh = false;
+    bool fresh = false, all = false;
     uint64_t marker = number(next_word(&text));
     struct ingest_epoch *ep = marker ? calloc(1, sizeof(*ep)) : NULL;
     if (!ep) {
@@ -337,6 +346,8 @@ void ingest_marker(struct ingest *in, struct span text, uint64_t now_ms)
     for (struct span word; (word = next_word(&text)).n > 0;) {
         if (SPAN_IS(word, "="))
             fresh = true;
+        else if (SPAN_IS(word, "*"))
+            all = true;
         else if (word.p[0] != '!')
             add_node(in, ep, word);
         else if (nholes < INGEST_NODES)
@@ -345,6 +356,8 @@ void ingest_marker(struct ingest *in, struct span text, uint64_t now_ms)
     share_out(ep);
     in->last_marker = marker;
     begin_epoch(in, ep, fresh);
+    in->all_read = all && in->among;
+    in->stats.holes += nholes;
     for (unsigned i = 0; i < nholes; i++)
         ingest_hole(in, holes[i], marker);
     ingest_tick(in, now_ms);
@@ -359,7 +372,7 @@ void ingest_cut(struct ingest *in)
     }
     epoch_unref(in->epoch);
     in->epoch = NULL;
-    in->among = false;
+    in->among = in->all_read = false;
     memset(in->count, 0, sizeof(in->count));
 }
 
@@ -371,6 +384,11 @@ bool ingest_placed(const struct ingest *in)
 bool ingest_among(const struct ingest *in)
 {
     return in->among;
+}
+
+bool ingest_all_read(const struct ingest *in)
+{
+    return in->all_read;
 }
 
 uint64_t ingest_last_marker(const struct ingest *in)

@@ -9,8 +9,8 @@
  * grants once for an identity; the others keep it for a while and store it in the owner's stead when that one has died
  * or has missed a part.
  *
- * A marker: "<number> [=] [node...] [!node...]". '=': nobody was reading in identities before it. '!': this node has
- * missed a part of what came before the marker.
+ * A marker: "<number> [=] [*] [node...] [!node...]". '=': nobody was reading in identities before it. '*': all nodes of
+ * the cluster are named. '!': this node has missed a part of what came before the marker.
  */
 #ifndef STORE_INGEST_H
 #define STORE_INGEST_H
@@ -70,12 +70,16 @@ void ingest_cut(struct ingest *in);
 bool ingest_placed(const struct ingest *in);
 /* True when the last marker names this node. */
 bool ingest_among(const struct ingest *in);
+/* True when the last marker names all nodes of the cluster, and this one with them. */
+bool ingest_all_read(const struct ingest *in);
 /* The last marker seen; 0: none. */
 uint64_t ingest_last_marker(const struct ingest *in);
 
 /* A message or a marker has come, in the order of the subscription. */
 void ingest_message(struct ingest *in, enum target_kind kind, uint8_t part, struct span name, struct span payload,
                     uint64_t now_ms);
+/* One came that nobody has to store: it counts all the same. */
+void ingest_count(struct ingest *in, enum target_kind kind, uint8_t part);
 void ingest_marker(struct ingest *in, struct span text, uint64_t now_ms);
 /* The node is dead: what it owns and has not been seen to be stored is ours too, also what still comes. */
 void ingest_dead(struct ingest *in, struct span node);
@@ -96,6 +100,7 @@ unsigned ingest_owner(const struct span *nodes, unsigned n, uint8_t part);
 
 struct ingest_stats {
     size_t bytes, entries; /* now */
+    uint64_t holes;        /* said of nodes, by markers */
     uint64_t replays;      /* handed out in another node's stead */
     uint64_t unplaced;     /* came before a marker and are another node's to store */
     uint64_t lost;         /* this node's to store, and given up: memory, or too late */

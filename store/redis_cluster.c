@@ -1,16 +1,8 @@
 /*
- * redis_cluster.c - being a node among nodes: setting Redis up, heartbeat, markers, the probe, the goodbye.
+ * redis_cluster.c - names, channels, setting a connection up, and what the node knows of the cluster.
  *
- * Idea: after a connection the server's version is looked at, then the version of our functions there; older or missing
- * ones are loaded, newer ones kept. Then, once the subscription stands too, the node joins:
- *   heartbeat -> (fenced? take a new incarnation and subscribe to its channel, then join again)
- *             -> detaches kept meanwhile -> sync of all local users -> a marker, so that the raw messages of this
- *                subscription can be placed -> the first probe.
- * All of it goes through one queue, so it is carried out in this order, before anything the shards ask next.
- *
- * The heartbeat repeats every REDIS_TICK_MS; the very call that finds a node dead tells everybody by a marker. The
- * node's name lives in s->node alone: whoever was declared dead goes on under a new one, and what was registered under
- * the old one is swept by others without touching the new.
+ * Idea: after a connection the server's version and run are looked at, then the version of our functions there; older
+ * or missing ones are loaded, newer ones kept. Then commands work (redis_beat.c goes on from there).
  *
  * Dispatcher thread.
  */
@@ -19,24 +11,21 @@
 
 #include <hiredis/hiredis.h>
 
-#include "core/clock.h"
 #include "core/config.h"
 #include "core/hash.h"
-#include "core/metrics.h"
 #include "core/room_rule.h"
 #include "crier_lua.h"
+#include "store/redis_beat.h"
 #include "store/redis_keys.h"
-#include "store/redis_presence.h"
 #include "store/redis_room_query.h"
-#include "store/redis_rooms.h"
 #include "store/redis_store.h"
-#include "store/redis_users.h"
 
-enum { OLDEST_REDIS = 7, MAX_NODES = 1024 };
+enum { OLDEST_REDIS = 7 };
 
 /* ---- names and channels ---- */
 
-/* A name without spaces and control bytes, since names are kept in lists with spaces between. */
+/* A name without spaces, control bytes and what has a meaning in markers, since names are kept in lists with spaces
+ * between. */
 void redis_name_node(struct redis_store *s, bool renew)
 {
     char salt[9] = "";
@@ -44,17 +33,16 @@ void redis_name_node(struct redis_store *s, bool renew)
         random_hex(salt, 4);
     snprintf(s->node, sizeof(s->node), "%.180s%s%s", s->node_base, renew ? "-" : "", salt);
     for (char *p = s->node; *p; p++) {
-        if ((unsigned char)*p <= ' ' || *p == 127)
+        if ((unsigned char)*p <= ' ' || *p == 127 || strchr("!=*", *p))
             *p = '_';
     }
 }
 
 struct base_channel {
     const char *kind;
-    bool named, pattern;
+    bool named; /* the node's name follows */
 };
-static const struct base_channel base_channels[] = {
-    {"n:", true, false}, {"all", false, false}, {"mark", false, false}, {"user:*", false, true}};
+static const struct base_channel base_channels[] = {{"n:", true}, {"all", false}, {"mark", false}};
 
 /* Borrowed from s->args until the next command is built. */
 static struct span base_channel(struct redis_store *s, const struct base_channel *ch)
@@ -89,12 +77,9 @@ static struct span room_pattern(struct redis_store *s)
 bool redis_subscribe_base(struct redis_store *s)
 {
     bool good = true;
-    struct span rooms = room_pattern(s);
-    if (s->cfg->room_history.n)
-        good = rooms.n && redis_sub_add(s->sub, rooms, true);
     for (size_t i = 0; i < ARRAY_LEN(base_channels); i++) {
         struct span name = base_channel(s, &base_channels[i]);
-        good = good && name.n && redis_sub_add(s->sub, name, base_channels[i].pattern);
+        good = good && name.n && redis_sub_add(s->sub, name, false);
     }
     return good;
 }
@@ -105,7 +90,52 @@ bool redis_base_confirmed(struct redis_store *s)
         if (!redis_sub_confirmed(s->sub, base_channel(s, &base_channels[i])))
             return false;
     }
-    return s->cfg->room_history.n == 0 || redis_sub_confirmed(s->sub, room_pattern(s));
+    return true;
+}
+
+bool redis_own_channel_add(struct redis_store *s)
+{
+    struct span name = base_channel(s, &base_channels[0]);
+    return name.n && redis_sub_add(s->sub, name, false);
+}
+
+void redis_own_channel_remove(struct redis_store *s)
+{
+    redis_sub_remove(s->sub, base_channel(s, &base_channels[0]));
+}
+
+/* ---- patterns ---- */
+
+static struct span user_pattern(struct redis_store *s)
+{
+    return base_channel(s, &(const struct base_channel){"user:*", false});
+}
+
+/* Both in one command: no message can come between them. */
+bool redis_patterns_add(struct redis_store *s)
+{
+    struct span user = user_pattern(s);
+    char *first = user.n ? span_dup(user) : NULL;
+    if (!first)
+        return false;
+    struct span both[2] = {span_str(first), room_pattern(s)};
+    bool good = (s->cfg->room_history.n == 0 || both[1].n) && redis_sub_add_patterns(s->sub, both, both[1].n ? 2 : 1);
+    free(first);
+    return good;
+}
+
+void redis_patterns_remove(struct redis_store *s)
+{
+    redis_sub_remove(s->sub, user_pattern(s));
+    struct span rooms = room_pattern(s);
+    if (rooms.n)
+        redis_sub_remove(s->sub, rooms);
+}
+
+bool redis_patterns_confirmed(struct redis_store *s)
+{
+    return redis_sub_confirmed(s->sub, user_pattern(s)) &&
+           (s->cfg->room_history.n == 0 || redis_sub_confirmed(s->sub, room_pattern(s)));
 }
 
 /* ---- setup ---- */
@@ -118,7 +148,7 @@ static long long our_version(void)
     return at ? strtoll(at + sizeof(word) - 1, NULL, 10) : 0;
 }
 
-static void must_send(struct redis_store *s, redis_reply_cb *cb)
+void redis_must_send(struct redis_store *s, redis_reply_cb *cb)
 {
     if (redis_send(s, cb, NULL, false) == REDIS_TOO_MUCH)
         redis_conn_drop(s->cmd, "too much is waiting");
@@ -149,7 +179,7 @@ static void write_conf(struct redis_store *s)
     resp_u64(&s->args, s->cfg->ttl_s);
     resp_str(&s->args, "max");
     resp_u64(&s->args, s->cfg->max_payload);
-    must_send(s, NULL);
+    redis_must_send(s, NULL);
 }
 
 static void opened(struct redis_store *s)
@@ -159,6 +189,8 @@ static void opened(struct redis_store *s)
     write_conf(s);
     if (s->sub_ready)
         redis_join(s);
+    else
+        redis_beat_now(s); /* it lives, and reads nothing */
 }
 
 static void on_loaded(void *owner, void *arg, const struct redisReply *r)
@@ -190,7 +222,16 @@ static void on_version(void *owner, void *arg, const struct redisReply *r)
     resp_str(&s->args, "LOAD");
     resp_str(&s->args, "REPLACE");
     resp_str(&s->args, crier_lua);
-    must_send(s, on_loaded);
+    redis_must_send(s, on_loaded);
+}
+
+/* Each start of the server has a run id of its own. */
+static void read_run_id(struct redis_store *s, const struct redisReply *r)
+{
+    static const char word[] = "run_id:";
+    const char *at = strstr(r->str, word);
+    at = at ? at + sizeof(word) - 1 : "none";
+    snprintf(s->run_id, sizeof(s->run_id), "%.*s", (int)strcspn(at, "\r\n"), at);
 }
 
 static void on_info(void *owner, void *arg, const struct redisReply *r)
@@ -211,8 +252,9 @@ static void on_info(void *owner, void *arg, const struct redisReply *r)
         redis_conn_drop(s->cmd, why);
         return;
     }
+    read_run_id(s, r);
     redis_fcall(s, "crier_version", 0);
-    must_send(s, on_version);
+    redis_must_send(s, on_version);
 }
 
 void redis_setup(struct redis_store *s)
@@ -222,218 +264,7 @@ void redis_setup(struct redis_store *s)
     resp_reset(&s->args);
     resp_str(&s->args, "INFO");
     resp_str(&s->args, "server");
-    must_send(s, on_info);
-}
-
-/* ---- heartbeat ---- */
-
-static void send_probe(struct redis_store *s)
-{
-    char text[24];
-    snprintf(text, sizeof(text), "P%llu", (unsigned long long)clock_mono_us());
-    resp_reset(&s->args);
-    resp_str(&s->args, "PUBLISH");
-    redis_channel(s, &s->args, "n:", span_str(s->node));
-    resp_str(&s->args, text);
-    must_send(s, NULL);
-}
-
-void redis_on_probe(struct redis_store *s, struct span text)
-{
-    uint64_t sent = 0;
-    for (size_t i = 1; i < text.n && text.p[i] >= '0' && text.p[i] <= '9'; i++)
-        sent = sent * 10 + (uint64_t)(text.p[i] - '0');
-    uint64_t now = clock_mono_us();
-    if (sent > now || now - sent > REDIS_PROBE_MS * 1000ull)
-        return;
-    s->probe_back_ms = now / 1000;
-    metric_set(s->metrics, M_REDIS_PROBE_US, now - sent);
-    redis_tell(s);
-}
-
-static void send_marker(struct redis_store *s)
-{
-    redis_fcall(s, "crier_mark", 2);
-    redis_cluster_key(s, &s->args, "mark");
-    redis_cluster_key(s, &s->args, "nodes");
-    redis_channel(s, &s->args, "mark", span_of(NULL, 0));
-    must_send(s, NULL);
-}
-
-static void fenced(struct redis_store *s)
-{
-    char old[sizeof(s->node)];
-    memcpy(old, s->node, sizeof(old));
-    redis_sub_remove(s->sub, base_channel(s, &base_channels[0]));
-    redis_name_node(s, true);
-    log_line(LOG_WARN, "redis", "the cluster took %s for dead: going on as %s", old, s->node);
-    s->sub_ready = false;
-    s->joined = false;
-    s->marked = false;
-    s->member = false;
-    s->probe_back_ms = 0;
-    struct span channel = base_channel(s, &base_channels[0]);
-    if (!channel.n || !redis_sub_add(s->sub, channel, false))
-        redis_sub_restart(s->sub, "memory is out");
-    redis_tell(s);
-}
-
-static void read_members(struct redis_store *s, const struct redisReply *r)
-{
-    members_clear(&s->members);
-    for (size_t i = 0; i + 1 < r->elements; i += 2) {
-        const struct redisReply *name = r->element[i], *info = r->element[i + 1];
-        if (name->type != REDIS_REPLY_STRING || info->type != REDIS_REPLY_STRING)
-            continue;
-        struct member *m = members_add(&s->members, span_of(name->str, (size_t)name->len));
-        if (m)
-            member_read_info(m, span_of(info->str, (size_t)info->len));
-    }
-}
-
-/* {state, {live...}, {dead...}}: false when the connection is to be given up. */
-static bool read_beat(struct redis_store *s, const struct redisReply *r)
-{
-    if (r->type != REDIS_REPLY_ARRAY || r->elements < 3 || r->element[0]->type != REDIS_REPLY_INTEGER ||
-        r->element[1]->type != REDIS_REPLY_ARRAY)
-        return false;
-    if (r->element[0]->integer == 1) {
-        if (s->phase == REDIS_OPEN)
-            fenced(s);
-        return true;
-    }
-    metric_set(s->metrics, M_NODES, r->element[1]->elements / 2);
-    read_members(s, r->element[1]);
-    return true;
-}
-
-static void on_beat(void *owner, void *arg, const struct redisReply *r)
-{
-    (void)arg;
-    struct redis_store *s = owner;
-    char why[96];
-    if (redis_judge(s, r, why, sizeof(why)) == OP_OK && !read_beat(s, r))
-        redis_conn_drop(s->cmd, "a heartbeat had a strange answer");
-}
-
-/* What the node says of itself to the others, as one argument. */
-static void arg_about(struct redis_store *s)
-{
-    struct store_about about = {.address = "-"};
-    struct buf info;
-    if (s->up.about)
-        s->up.about(s->up.arg, &about);
-    buf_init(&info, 1024);
-    if (member_write_info(&about, &info))
-        resp_arg(&s->args, buf_span(&info));
-    else
-        resp_str(&s->args, "v=" CRIER_VERSION);
-    buf_fini(&info);
-}
-
-static void send_beat(struct redis_store *s, redis_reply_cb *cb)
-{
-    redis_fcall(s, "crier_beat", 3);
-    redis_cluster_key(s, &s->args, "mark");
-    redis_cluster_key(s, &s->args, "nodes");
-    redis_cluster_key(s, &s->args, "dead");
-    resp_str(&s->args, s->node);
-    arg_about(s);
-    resp_u64(&s->args, REDIS_DEAD_MS);
-    redis_channel(s, &s->args, "mark", span_of(NULL, 0));
-    must_send(s, cb);
-}
-
-/* ---- joining ---- */
-
-static void on_join_beat(void *owner, void *arg, const struct redisReply *r)
-{
-    struct redis_store *s = owner;
-    on_beat(owner, arg, r);
-    if (redis_fault_of(r) != REDIS_FINE) {
-        redis_conn_drop(s->cmd, "the node could not join");
-        return;
-    }
-    if (s->phase != REDIS_OPEN || !s->sub_ready)
-        return; /* fenced, or the subscription went meanwhile: the next confirmation joins */
-    s->joined = true;
-    redis_kept_flush(s);
-    redis_users_sync(s);
-    redis_rooms_sync(s);
-    redis_presence_sync(s);
-    redis_watch_sync(s);
-    send_marker(s);
-    send_probe(s);
-    redis_tell(s);
-}
-
-void redis_join(struct redis_store *s)
-{
-    send_beat(s, on_join_beat);
-}
-
-void redis_tick(struct redis_store *s)
-{
-    uint64_t now = clock_mono_ms();
-    redis_tell(s);
-    redis_watch_tick(s);
-    if (s->phase != REDIS_OPEN || !s->sub_ready || !s->joined)
-        return;
-    send_beat(s, on_beat);
-    send_probe(s);
-    redis_kept_flush(s);
-    redis_presence_flush(s);
-    redis_held_flush(s);
-    uint64_t heard = s->probe_back_ms > s->sub_since_ms ? s->probe_back_ms : s->sub_since_ms;
-    if (now - heard > REDIS_PROBE_MS)
-        redis_sub_restart(s->sub, "the node's own probe does not come back");
-}
-
-/* ---- markers ---- */
-
-static struct span next_word(struct span *text)
-{
-    while (text->n && *text->p == ' ')
-        *text = span_of(text->p + 1, text->n - 1);
-    size_t n = 0;
-    while (n < text->n && text->p[n] != ' ')
-        n++;
-    struct span word = span_of(text->p, n);
-    *text = span_of(text->p + n, text->n - n);
-    return word;
-}
-
-/* Rendezvous: the node with the highest hash of (node, partition). The key is fixed: all nodes have to agree. */
-static uint64_t weight(struct span node, unsigned part)
-{
-    const uint64_t key[2] = {UINT64_C(0x637269657220696e), UINT64_C(0x6765737400000000) + part};
-    return siphash13(key, node);
-}
-
-void redis_on_marker(struct redis_store *s, struct span text)
-{
-    uint64_t best[REDIS_PARTS] = {0};
-    unsigned n = 0;
-    bool among = false;
-    (void)next_word(&text); /* the marker's number */
-    memset(s->mine, 0, sizeof(s->mine));
-    for (struct span node; n < MAX_NODES && (node = next_word(&text)).n > 0; n++) {
-        bool me = span_eq(node, span_str(s->node));
-        among |= me;
-        for (unsigned part = 0; part < REDIS_PARTS; part++) {
-            uint64_t w = weight(node, part);
-            if (w <= best[part])
-                continue;
-            best[part] = w;
-            s->mine[part] = me;
-        }
-    }
-    if (!among)
-        return; /* made before this node joined, or after it left: nothing is ours; one that names us follows */
-    s->alone = n == 1;
-    s->marked = true;
-    redis_held_flush(s);
-    s->member = true;
+    redis_must_send(s, on_info);
 }
 
 /* ---- questions ---- */
@@ -460,25 +291,4 @@ void redis_query(struct redis_store *s, struct op *op)
         return;
     }
     redis_finish(s, op, status, NULL);
-}
-
-/* ---- the goodbye ---- */
-
-void redis_goodbye(struct redis_store *s)
-{
-    redis_batch_flush(s);
-    if (!redis_store_usable(s) || s->phase == REDIS_LEAVING)
-        return;
-    redis_kept_flush(s);
-    redis_users_sweep(s);
-    redis_rooms_sweep(s);
-    redis_presence_sweep(s);
-    redis_fcall(s, "crier_leave", 3);
-    redis_cluster_key(s, &s->args, "mark");
-    redis_cluster_key(s, &s->args, "nodes");
-    redis_cluster_key(s, &s->args, "dead");
-    resp_str(&s->args, s->node);
-    redis_channel(s, &s->args, "mark", span_of(NULL, 0));
-    must_send(s, NULL);
-    s->phase = REDIS_LEAVING;
 }

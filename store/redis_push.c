@@ -5,9 +5,9 @@
  * (about a third cheaper for Redis than one by one). Any other command flushes the open batch first, so the order in
  * which ops came is the order in which Redis carries them out.
  *
- * A batch remembers for each of its messages which op and target it answers; a raw message that this node ingested has
- * no op. `pending` counts an op's unanswered targets: the last answer ends the op. Payloads are copied into the batch
- * at once, so nothing here borrows from a subscription's buffer.
+ * A batch remembers for each of its messages which op and target it answers; a raw message has its entry instead.
+ * `pending` counts an op's unanswered targets: the last answer ends the op. Payloads are copied into the batch at once,
+ * so nothing here borrows from a subscription's buffer.
  *
  * Bounded: at most REDIS_MAX_PUSHES messages and REDIS_MAX_PUSH_BYTES bytes wait for answers; past that OP_FULL. Raw
  * messages have nobody to be told "full", so many more of them may wait (REDIS_MAX_RAW, within the same bytes).
@@ -25,9 +25,13 @@
 #include "proto/envelope.h"
 #include "proto/names.h"
 #include "proto/room_rules.h"
+#include "store/redis_ingest.h"
 #include "store/redis_keys.h"
 #include "store/redis_store.h"
 
+/* What the functions say of a message that they did not store: its id was there already, its claim was somebody else's,
+ * or too old. */
+enum { DUP_NONE, DUP_ID, DUP_TAKEN, DUP_OLD };
 enum { BATCH = 16, BATCH_BYTES = 256 * 1024, MAX_TTL_S = 315360000 };
 
 /* An op under way. */
@@ -42,6 +46,7 @@ struct waiter {
     struct pending *pending; /* NULL: a raw message */
     struct op_target *target;
     size_t bytes;
+    struct ingest_entry *raw;
 };
 
 struct redis_batch {
@@ -68,17 +73,21 @@ static void release(struct redis_store *s, struct pending *p)
     free(p);
 }
 
-static void answer(struct redis_store *s, const struct waiter *w, enum op_status status, const char *why)
+static void answer_raw(struct redis_store *s, const struct waiter *w, enum raw_fate fate, const char *why)
 {
     s->pushes--;
     s->push_bytes -= w->bytes;
-    if (!w->pending) {
-        if (status != OP_OK) {
-            metric_add(s->metrics, M_DROP_MEMORY, 1);
-            log_limited(&s->noise, 5, LOG_WARN, "redis", "a message published to a user was not stored: %s", why);
-        }
+    redis_ingest_outcome(s, w->raw, fate, why);
+}
+
+static void answer(struct redis_store *s, const struct waiter *w, enum op_status status, const char *why)
+{
+    if (w->raw) {
+        answer_raw(s, w, status == OP_OK ? RAW_STORED : RAW_AGAIN, why);
         return;
     }
+    s->pushes--;
+    s->push_bytes -= w->bytes;
     w->target->status = status;
     struct op *op = w->pending->op;
     if (status != OP_OK && op->error[0] == '\0')
@@ -86,13 +95,14 @@ static void answer(struct redis_store *s, const struct waiter *w, enum op_status
     release(s, w->pending);
 }
 
-static struct waiter wait_for(struct redis_store *s, struct pending *p, struct op_target *t, size_t bytes)
+static struct waiter wait_for(struct redis_store *s, struct pending *p, struct op_target *t, size_t bytes,
+                              struct ingest_entry *raw)
 {
     s->pushes++;
     s->push_bytes += bytes;
     if (p)
         p->left++;
-    return (struct waiter){p, t, bytes};
+    return (struct waiter){p, t, bytes, raw};
 }
 
 /* ---- to users ---- */
@@ -105,11 +115,14 @@ static void answer_send(struct redis_store *s, const struct waiter *w, const str
                 r->element[0]->integer >= 0;
     if (!good) {
         bool said = r->type == REDIS_REPLY_ARRAY && r->elements == 2 && r->element[1]->type == REDIS_REPLY_STRING;
-        answer(s, w, OP_AWAY, said ? r->element[1]->str : "Redis gave a strange answer.");
+        if (w->raw && said)
+            answer_raw(s, w, RAW_NEVER, r->element[1]->str);
+        else
+            answer(s, w, OP_AWAY, said ? r->element[1]->str : "Redis gave a strange answer.");
         return;
     }
     uint64_t seq = (uint64_t)r->element[0]->integer;
-    bool dup = r->element[2]->integer != 0;
+    bool dup = r->element[2]->integer != DUP_NONE;
     if (w->target) {
         w->target->seq = seq;
         w->target->online = (unsigned)r->element[1]->integer;
@@ -117,7 +130,12 @@ static void answer_send(struct redis_store *s, const struct waiter *w, const str
     }
     if (seq && !dup)
         metric_add(s->metrics, M_STORED, 1);
-    answer(s, w, OP_OK, NULL);
+    if (w->raw && r->element[2]->integer == DUP_TAKEN)
+        answer_raw(s, w, RAW_TAKEN, NULL);
+    else if (w->raw && r->element[2]->integer == DUP_OLD)
+        answer_raw(s, w, RAW_OLD, NULL);
+    else
+        answer(s, w, OP_OK, NULL);
 }
 
 static void on_batch(void *owner, void *arg, const struct redisReply *r)
@@ -158,8 +176,8 @@ void redis_batch_flush(struct redis_store *s)
     s->batch = NULL;
     resp_reset(&s->head);
     resp_str(&s->head, "FCALL");
-    resp_str(&s->head, "crier_send");
-    resp_u64(&s->head, b->n * 3);
+    resp_str(&s->head, b->raw ? "crier_ingest" : "crier_send");
+    resp_u64(&s->head, b->n * (b->raw ? 4 : 3));
     const struct resp_args *parts[] = {&s->head, &s->keys, &s->sends};
     enum redis_sent sent = redis_conn_send(s->cmd, parts, ARRAY_LEN(parts), on_batch, b, b->raw);
     resp_reset(&s->keys);
@@ -202,7 +220,24 @@ struct send {
     struct span id;      /* idempotency; empty: none */
     struct span name_it; /* the message's id where it is not P's own */
     uint32_t said_s;     /* the ttl that was asked for, TTL_UNSET: none */
+    struct ingest_entry *raw;
 };
+
+/* The bitmap of claims of the marker; users and rooms count apart, and so do messages before and after it. */
+static void key_claim(struct redis_store *s, struct resp_args *to, uint8_t part, const struct ingest_entry *e)
+{
+    char marker[24];
+    snprintf(marker, sizeof(marker), "%llu", (unsigned long long)e->marker);
+    bool user = e->kind == TARGET_USER;
+    redis_key(s, to, part, e->before ? (user ? "rb" : "Rb") : (user ? "rd" : "Rd"), span_str(marker));
+}
+
+static void arg_claim(struct resp_args *to, const struct ingest_entry *e)
+{
+    char claim[48];
+    snprintf(claim, sizeof(claim), "%s%llu:%u", e->forced ? "!" : "", (unsigned long long)e->marker, e->count);
+    resp_str(to, claim);
+}
 
 /* False: memory is out, nothing was added. */
 static bool add_send(struct redis_store *s, struct pending *p, struct op_target *t, const struct send *m)
@@ -217,13 +252,17 @@ static bool add_send(struct redis_store *s, struct pending *p, struct op_target 
         redis_id_key(s, &s->keys, part, m->user, m->id);
     else
         redis_key(s, &s->keys, part, "m", m->user); /* not looked at, but it has to be of the same slot */
+    if (m->raw)
+        key_claim(s, &s->keys, part, m->raw);
     resp_arg(&s->sends, m->user);
     resp_arg(&s->sends, m->payload);
     resp_u64(&s->sends, m->ttl_s < MAX_TTL_S ? m->ttl_s : MAX_TTL_S);
     resp_arg(&s->sends, m->name_it);
     resp_u64(&s->sends, m->id.n ? REDIS_ID_S : 0);
+    if (m->raw)
+        arg_claim(&s->sends, m->raw);
     size_t bytes = m->payload.n + 256;
-    b->v[b->n++] = wait_for(s, p, t, bytes);
+    b->v[b->n++] = wait_for(s, p, t, bytes, m->raw);
     b->bytes += bytes;
     if (b->n == BATCH || b->bytes >= BATCH_BYTES)
         redis_batch_flush(s); /* where building failed for memory, the connection refuses it and all are given back */
@@ -254,7 +293,7 @@ static bool send_to_room(struct redis_store *s, struct pending *p, struct op_tar
         return false;
     uint8_t part = redis_part(room);
     uint32_t ttl_s = m->said_s < rule->ttl_s ? m->said_s : rule->ttl_s; /* not said is the largest number */
-    redis_fcall(s, "crier_room_send", 4);
+    redis_fcall(s, "crier_room_send", m->raw ? 5 : 4);
     redis_key(s, &s->args, part, "R", room);
     redis_key(s, &s->args, part, "h", room);
     if (m->id.n)
@@ -262,6 +301,8 @@ static bool send_to_room(struct redis_store *s, struct pending *p, struct op_tar
     else
         redis_key(s, &s->args, part, "R", room); /* not looked at, but it has to be of the same slot */
     redis_part_key(s, &s->args, part, "rooms");
+    if (m->raw)
+        key_claim(s, &s->args, part, m->raw);
     redis_channel(s, &s->args, "n:", span_of(NULL, 0));
     resp_str(&s->args, "PUBLISH");
     resp_u64(&s->args, rule->length);
@@ -270,7 +311,9 @@ static bool send_to_room(struct redis_store *s, struct pending *p, struct op_tar
     resp_u64(&s->args, ttl_s);
     resp_arg(&s->args, m->name_it);
     resp_u64(&s->args, m->id.n ? REDIS_ID_S : 0);
-    *w = wait_for(s, p, t, m->payload.n + 256);
+    if (m->raw)
+        arg_claim(&s->args, m->raw);
+    *w = wait_for(s, p, t, m->payload.n + 256, m->raw);
     enum redis_sent sent = redis_send(s, on_room_sent, w, p == NULL);
     if (sent != REDIS_SENT) {
         answer(s, w, sent == REDIS_TOO_MUCH ? OP_FULL : OP_AWAY, "Redis is away.");
@@ -305,7 +348,7 @@ static bool publish(struct redis_store *s, struct pending *p, struct op_target *
     else
         redis_channel(s, &s->args, "all", span_of(NULL, 0));
     resp_arg(&s->args, payload);
-    *w = wait_for(s, p, t, payload.n + 256);
+    *w = wait_for(s, p, t, payload.n + 256, NULL);
     enum redis_sent sent = redis_send(s, on_published, w, false);
     if (sent != REDIS_SENT) {
         answer(s, w, sent == REDIS_TOO_MUCH ? OP_FULL : OP_AWAY, "Redis is away.");
@@ -414,26 +457,42 @@ void redis_push(struct redis_store *s, struct op *op)
     }
 }
 
-bool redis_ingest(struct redis_store *s, enum target_kind kind, struct span name, struct span payload)
+/* ---- raw messages ---- */
+
+bool redis_push_room(const struct redis_store *s)
+{
+    return s->pushes < REDIS_MAX_RAW && s->push_bytes < REDIS_MAX_PUSH_BYTES;
+}
+
+void redis_push_raw(struct redis_store *s, struct ingest_entry *e)
 {
     struct room_rule rule;
-    char why[120];
+    char why[120] = "";
     struct job_terms terms;
-    if (s->pushes >= REDIS_MAX_RAW || s->push_bytes + payload.n > REDIS_MAX_PUSH_BYTES)
-        return false;
+    struct span name = ingest_name(e), payload = ingest_payload(e);
     switch (job_read_terms(&s->jm, payload, &terms, why, sizeof(why))) {
     case JOB_MADE:
         break;
     case JOB_REFUSED:
-        redis_refuse(s, name, payload, why);
-        return true;
+        redis_ingest_outcome(s, e, RAW_NEVER, why);
+        return;
     case JOB_NO_MEMORY:
-        return false;
+        redis_ingest_outcome(s, e, RAW_AGAIN, why);
+        return;
     }
-    struct send m = {name, payload, pick_ttl(s, TTL_UNSET, terms.ttl_s), terms.id, span_of(NULL, 0), terms.ttl_s};
-    if (kind == TARGET_ROOM)
-        return !room_history(s->cfg, name, &rule) || send_to_room(s, NULL, NULL, name, &rule, &m);
-    return add_send(s, NULL, NULL, &m);
+    struct send m = {.user = name,
+                     .payload = payload,
+                     .ttl_s = pick_ttl(s, TTL_UNSET, terms.ttl_s),
+                     .id = terms.id,
+                     .said_s = terms.ttl_s,
+                     .raw = e};
+    bool sent;
+    if (e->kind == TARGET_USER)
+        sent = add_send(s, NULL, NULL, &m);
+    else
+        sent = room_history(s->cfg, name, &rule) && send_to_room(s, NULL, NULL, name, &rule, &m);
+    if (!sent)
+        redis_ingest_outcome(s, e, RAW_AGAIN, "");
 }
 
 void redis_push_free(struct redis_store *s)

@@ -5,16 +5,12 @@
  *   n:<node>  frames from crier_send for users and rooms registered here (several may follow each other), and this
  *             node's probe
  *   room:*, all   P for local members, from whoever published it
- *   user:*    raw P for a user anywhere: one node of the cluster stores it; room:* the same where rooms keep history
- *             (one to a user that is live only and has no id: each node hands it to its own users at once)
+ *   user:*    raw P for a user anywhere: one of the nodes that read them stores it (redis_ingest.c); room:* the same
+ *             where rooms keep history. One that is live only and has no id needs nobody where all nodes read: each
+ *             gives it to its own users at once
+ *   user:\1<node>   this node's probe of that pattern
  *   presence:*    who comes into a watched room and who leaves it
- *   mark      markers in the order of the raw messages: who is alive
- *
- * A raw message belongs to the node that the last marker's names give its user's partition to; every node reads the
- * same order and decides the same. Before the first marker of a subscription nobody can say; such messages are held (a
- * bounded list). When the marker comes, those are stored now that nobody else can have stored: all of them if it names
- * this node alone; its own share if the others took it for a member all along (its subscription was cut, not its life).
- * The rest is dropped, since those that were there before have stored it.
+ *   mark      markers in the order of the raw messages
  *
  * What cannot be read as a P is refused: counted, logged now and then, and kept in the capped list "<prefix>refused".
  *
@@ -28,6 +24,8 @@
 #include "core/metrics.h"
 #include "proto/names.h"
 #include "proto/room_rules.h"
+#include "store/redis_beat.h"
+#include "store/redis_ingest.h"
 #include "store/redis_keys.h"
 #include "store/redis_page.h"
 #include "store/redis_presence.h"
@@ -36,21 +34,10 @@
 #include "store/redis_users.h"
 
 enum {
-    FRAME_HEAD = 28, /* 'U' or 'R', I8 I8 I4 B I2 I4 */
-    MAX_HELD = 1024,
-    MAX_HELD_BYTES = 4 * 1024 * 1024,
+    FRAME_HEAD = 28,        /* 'U' or 'R', I8 I8 I4 B I2 I4 */
     REFUSED_CAP = 1000,     /* entries of the list */
     REFUSED_BYTES = 4096,   /* of a payload that are kept */
     REFUSED_A_SECOND = 100, /* written to the list; the rest is only counted */
-};
-
-/* A raw message that cannot be placed yet. */
-struct held {
-    struct list link;
-    bool placed; /* a marker was there: it is this node's to store */
-    enum target_kind kind;
-    size_t name_len, len;
-    uint8_t bytes[]; /* user or room, payload */
 };
 
 /* ---- refused ---- */
@@ -150,68 +137,6 @@ static void take_targeted(struct redis_store *s, struct span channel, struct spa
 
 /* ---- raw messages to users and to rooms with history ---- */
 
-static void hold(struct redis_store *s, enum target_kind kind, struct span name, struct span payload, bool placed)
-{
-    struct held *h = NULL;
-    if (s->nheld < MAX_HELD && s->held_bytes + payload.n <= MAX_HELD_BYTES)
-        h = malloc(sizeof(*h) + name.n + payload.n);
-    if (!h) {
-        metric_add(s->metrics, M_DROP_MEMORY, 1);
-        log_limited(&s->noise, 5, LOG_WARN, "redis", "a message published to a user came too early and was dropped");
-        return;
-    }
-    *h = (struct held){.placed = placed, .kind = kind, .name_len = name.n, .len = payload.n};
-    memcpy(h->bytes, name.p, name.n);
-    if (payload.n)
-        memcpy(h->bytes + name.n, payload.p, payload.n);
-    list_push(&s->held, &h->link);
-    s->nheld++;
-    s->held_bytes += payload.n;
-}
-
-static void ingest(struct redis_store *s, enum target_kind kind, struct span name, struct span payload)
-{
-    if (redis_ingest(s, kind, name, payload))
-        return;
-    metric_add(s->metrics, M_DROP_MEMORY, 1);
-    log_limited(&s->noise, 5, LOG_WARN, "redis", "a message published to a user was dropped: too many are waiting");
-}
-
-static void take_raw(struct redis_store *s, enum target_kind kind, struct span name, struct span payload)
-{
-    if (!s->marked)
-        hold(s, kind, name, payload, false);
-    else if (!s->mine[redis_part(name)])
-        return;
-    else if (redis_store_usable(s))
-        ingest(s, kind, name, payload);
-    else
-        hold(s, kind, name, payload, true);
-}
-
-void redis_held_flush(struct redis_store *s)
-{
-    if (!s->marked || !redis_store_usable(s))
-        return;
-    struct list *l;
-    while ((l = list_pop(&s->held)) != NULL) {
-        struct held *h = CONTAINER_OF(l, struct held, link);
-        struct span name = span_of(h->bytes, h->name_len);
-        if (h->placed || s->alone || (s->member && s->mine[redis_part(name)]))
-            ingest(s, h->kind, name, span_of(h->bytes + h->name_len, h->len));
-        free(h);
-    }
-    s->nheld = 0;
-    s->held_bytes = 0;
-}
-
-void redis_recv_free(struct redis_store *s)
-{
-    struct list *l;
-    while ((l = list_pop(&s->held)) != NULL)
-        free(CONTAINER_OF(l, struct held, link));
-}
-
 /* A live-only message is for who is here now: every node sees it and gives it to its own. False: it is no such one. */
 static bool take_live(struct redis_store *s, struct span user, struct span payload)
 {
@@ -263,9 +188,10 @@ static void take_room(struct redis_store *s, struct span room, struct span paylo
                       bool by_pattern)
 {
     struct job_source src = {.kind = TARGET_ROOM, .target = room, .payload = payload};
-    if (room_history(s->cfg, room, NULL))
-        take_raw(s, TARGET_ROOM, room, payload);
-    else if (!by_pattern)
+    bool kept = room_history(s->cfg, room, NULL);
+    if (kept && by_pattern)
+        redis_ingest_take(s, TARGET_ROOM, room, payload);
+    else if (!kept && !by_pattern)
         deliver(s, &src, channel);
 }
 
@@ -281,8 +207,10 @@ void redis_on_message(void *arg, struct span channel, struct span payload, bool 
         struct job_source src = {.kind = kind, .target = name, .payload = payload};
         switch (kind) {
         case TARGET_USER:
-            if (!take_live(s, name, payload))
-                take_raw(s, TARGET_USER, name, payload);
+            if (redis_ingest_all_read(s) && take_live(s, name, payload))
+                redis_ingest_count(s, TARGET_USER, name);
+            else
+                redis_ingest_take(s, TARGET_USER, name, payload);
             break;
         case TARGET_ROOM:
             take_room(s, name, payload, channel, by_pattern);
@@ -293,8 +221,12 @@ void redis_on_message(void *arg, struct span channel, struct span payload, bool 
         }
     } else if (after_prefix(s, channel, "presence:", &name)) {
         redis_watch_came(s, name, payload);
+    } else if (after_prefix(s, channel, "user:\x01", &name)) {
+        if (span_eq(name, span_str(s->node)))
+            redis_ingest_on_probe(s, payload);
     } else if (is_mark(s, channel)) {
-        redis_on_marker(s, payload);
+        redis_ingest_marker(s, payload);
+        redis_goodbye_look(s);
     } else {
         redis_refuse(s, channel, payload, "the name in the channel is not allowed");
     }

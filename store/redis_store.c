@@ -11,7 +11,8 @@
  * "ready" is more than open: the node's own probe, published through Redis, came back within REDIS_PROBE_MS.
  *
  * The files: redis_session.c attach, fetch, detach, ack; redis_users.c who is registered here; redis_push.c sends;
- * redis_recv.c what arrives; redis_cluster.c setup, heartbeat, marker, probe.
+ * redis_recv.c what arrives; redis_ingest.c bare publishes; redis_cluster.c setup and channels; redis_beat.c heartbeat
+ * and probe, redis_sweep.c what dead nodes leave behind.
  *
  * Dispatcher thread. Ownership: an op given to submit belongs to the store until `done`. While its command is under way
  * its address is the command's argument, and redis_conn promises one callback for it; otherwise it hangs in `finished`
@@ -27,6 +28,8 @@
 #include "core/config.h"
 #include "core/metrics.h"
 #include "proto/room_rules.h"
+#include "store/redis_beat.h"
+#include "store/redis_ingest.h"
 #include "store/redis_presence.h"
 #include "store/redis_rooms.h"
 #include "store/redis_users.h"
@@ -86,7 +89,7 @@ bool redis_store_usable(const struct redis_store *s)
 static bool is_ready(const struct redis_store *s)
 {
     return s->phase == REDIS_OPEN && s->joined && s->sub_ready && s->probe_back_ms &&
-           clock_mono_ms() - s->probe_back_ms < REDIS_PROBE_MS;
+           clock_mono_ms() - s->probe_back_ms < REDIS_PROBE_MS && redis_ingest_ready(s);
 }
 
 void redis_tell(struct redis_store *s)
@@ -175,8 +178,9 @@ static void on_sub_down(void *arg, const char *why)
     struct redis_store *s = arg;
     (void)why;
     s->sub_ready = false;
-    s->marked = false;
     s->probe_back_ms = 0;
+    redis_ingest_cut(s);
+    redis_beat_now(s); /* the others store this node's share */
     redis_tell(s);
 }
 
@@ -306,12 +310,15 @@ static void on_confirmed(void *arg, struct span channel)
         room_confirmed(s, span_of(name.p + 5, name.n - 5));
     else if (name.n > 9 && memcmp(name.p, "presence:", 9) == 0)
         redis_watch_confirmed(s, span_of(name.p + 9, name.n - 9));
+    bool reading = redis_ingest_confirmed(s);
     if (!s->sub_ready && redis_base_confirmed(s)) {
         s->sub_ready = true;
         s->sub_since_ms = clock_mono_ms();
         redis_sub_praise(s->sub);
         if (s->phase == REDIS_OPEN)
             redis_join(s);
+    } else if (reading && s->sub_ready && s->joined) {
+        redis_beat_now(s);
     }
 }
 
@@ -374,7 +381,8 @@ static void leave(struct store *st)
 static bool idle(const struct store *st)
 {
     const struct redis_store *s = self(st);
-    return !redis_store_usable(s) || (redis_conn_waiting(s->cmd) == 0 && list_empty(&s->finished));
+    bool going = s->leaving && s->phase == REDIS_OPEN;
+    return !redis_store_usable(s) || (!going && redis_conn_waiting(s->cmd) == 0 && list_empty(&s->finished));
 }
 
 /* ---- life ---- */
@@ -396,7 +404,6 @@ static void free_store(struct store *st)
     while (!list_empty(&s->interests))
         end_interest(s, CONTAINER_OF(s->interests.next, struct interest, link), OP_AWAY);
     redis_push_free(s);
-    redis_recv_free(s);
     if (s->finish)
         on_finish(-1, 0, s);
     redis_kept_free(s);
@@ -404,6 +411,8 @@ static void free_store(struct store *st)
     redis_rooms_free(s->rooms);
     redis_presence_free(s->presence);
     redis_watch_free(s->watch);
+    redis_ingest_free(s->ingest);
+    redis_sweep_free(s->sweep);
     struct event *events[] = {s->tick, s->finish, s->interest_timer, s->batch_turn};
     for (size_t i = 0; i < ARRAY_LEN(events); i++) {
         if (events[i])
@@ -423,7 +432,6 @@ static void init(struct redis_store *s)
 {
     list_init(&s->finished);
     list_init(&s->interests);
-    list_init(&s->held);
     members_init(&s->members);
     map_init(&s->users);
     map_init(&s->kept);
@@ -476,7 +484,9 @@ static bool open_tables(struct redis_store *s)
     s->rooms = redis_rooms_new();
     s->presence = redis_presence_new(s);
     s->watch = redis_watch_new();
-    return s->rooms && s->presence && s->watch;
+    s->ingest = redis_ingest_new(s);
+    s->sweep = redis_sweep_new();
+    return s->rooms && s->presence && s->watch && s->ingest && s->sweep;
 }
 
 static const struct store_ops redis_ops = {

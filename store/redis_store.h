@@ -24,7 +24,8 @@ enum {
     REDIS_ID_S = 600, /* an idempotency id is remembered */
     REDIS_TICK_MS = 1000,
     REDIS_DEAD_MS = 3000,  /* without a heartbeat a node is dead */
-    REDIS_PROBE_MS = 5000, /* without its probe coming back a node is not ready */
+    REDIS_DEAF_MS = 3500,  /* without its probe coming back a subscription is made anew */
+    REDIS_PROBE_MS = 5000, /* and the node is not ready */
 };
 
 enum redis_phase {
@@ -35,7 +36,7 @@ enum redis_phase {
 };
 
 struct redis_batch; /* sends collected for one call (redis_push.c) */
-struct held;        /* a raw message that cannot be placed yet (redis_recv.c) */
+struct ingest_entry;
 
 struct redis_store {
     struct store store;
@@ -53,6 +54,11 @@ struct redis_store {
     /* state */
     enum redis_phase phase;
     bool sub_ready, joined;
+    bool known;      /* the other nodes have heard of this one */
+    char role[24];   /* what the last heartbeat said it does with raw messages */
+    char run_id[64]; /* of the server */
+    bool leaving;
+    uint64_t leave_due_ms;
     bool tried, told, told_state, told_ready;
     char why[120]; /* why it is away */
     uint64_t probe_back_ms, sub_since_ms;
@@ -78,13 +84,8 @@ struct redis_store {
     struct resp_args sends, head;
     unsigned pushes; /* without an answer */
     size_t push_bytes;
-    /* raw messages to users: who stores which partition, by the last marker seen */
-    bool marked, alone;
-    bool member; /* an earlier marker named this incarnation */
-    bool mine[REDIS_PARTS];
-    struct list held;
-    unsigned nheld;
-    size_t held_bytes;
+    struct redis_ingest *ingest; /* redis_ingest.c: raw messages */
+    struct redis_sweep *sweep;   /* redis_sweep.c */
     uint64_t refused_window_ms;
     unsigned refused_seen;
     struct log_limit noise;
@@ -112,28 +113,32 @@ void redis_kept_free(struct redis_store *s);
 
 /* ---- redis_push.c ---- */
 void redis_push(struct redis_store *s, struct op *op);
-/* Stores a raw message for a user or a room with history, or passes it on live. False: too much is waiting. */
-bool redis_ingest(struct redis_store *s, enum target_kind kind, struct span name, struct span payload);
+/* Stores a raw message under its claim, or passes it on live; redis_ingest_outcome follows always. */
+void redis_push_raw(struct redis_store *s, struct ingest_entry *e);
+/* Is there room for one more? */
+bool redis_push_room(const struct redis_store *s);
 void redis_batch_flush(struct redis_store *s);
 void redis_on_batch_turn(int fd, short what, void *arg);
 void redis_push_free(struct redis_store *s);
 
 /* ---- redis_recv.c ---- */
 void redis_on_message(void *arg, struct span channel, struct span payload, bool by_pattern);
-void redis_held_flush(struct redis_store *s);
-void redis_recv_free(struct redis_store *s);
 void redis_refuse(struct redis_store *s, struct span channel, struct span payload, const char *why);
 
 /* ---- redis_cluster.c ---- */
 void redis_setup(struct redis_store *s);
-void redis_join(struct redis_store *s);
-void redis_tick(struct redis_store *s);
-void redis_on_marker(struct redis_store *s, struct span text);
-void redis_on_probe(struct redis_store *s, struct span text);
-void redis_goodbye(struct redis_store *s);
 void redis_query(struct redis_store *s, struct op *op);
 void redis_name_node(struct redis_store *s, bool renew);
 bool redis_subscribe_base(struct redis_store *s) MUST_CHECK;
 bool redis_base_confirmed(struct redis_store *s);
+/* The channel of this node's own name. */
+bool redis_own_channel_add(struct redis_store *s) MUST_CHECK;
+void redis_own_channel_remove(struct redis_store *s);
+/* The patterns that bring raw messages. */
+bool redis_patterns_add(struct redis_store *s) MUST_CHECK;
+void redis_patterns_remove(struct redis_store *s);
+bool redis_patterns_confirmed(struct redis_store *s);
+/* Sends s->args; drops the connection when that cannot be done. */
+void redis_must_send(struct redis_store *s, redis_reply_cb *cb);
 
 #endif

@@ -166,26 +166,51 @@ static ptrdiff_t on_bytes(void *arg, struct span in)
 
 /* ---- what is wanted ---- */
 
-bool redis_sub_add(struct redis_sub *s, struct span channel, bool pattern)
+/* Marks a channel as wanted; NULL: memory is out. *fresh: it was not before. */
+static struct channel *want(struct redis_sub *s, struct span channel, bool pattern, bool *fresh)
 {
     struct channel *ch = map_get(&s->channels, channel);
-    if (ch && ch->wanted)
-        return true;
+    *fresh = !ch || !ch->wanted;
     if (!ch) {
         ch = calloc(1, sizeof(*ch) + channel.n);
         if (!ch)
-            return false;
+            return NULL;
         ch->len = channel.n;
         ch->pattern = pattern;
         memcpy(ch->name, channel.p, channel.n);
         if (!map_put(&s->channels, name_of(ch), ch)) {
             free(ch);
-            return false;
+            return NULL;
         }
         metric_set(s->cfg.metrics, M_CHANNELS, s->channels.count);
     }
     ch->wanted = true;
-    ask_one(s, ch, true);
+    return ch;
+}
+
+bool redis_sub_add(struct redis_sub *s, struct span channel, bool pattern)
+{
+    bool fresh;
+    struct channel *ch = want(s, channel, pattern, &fresh);
+    if (ch && fresh)
+        ask_one(s, ch, true);
+    return ch != NULL;
+}
+
+bool redis_sub_add_patterns(struct redis_sub *s, const struct span *patterns, unsigned n)
+{
+    bool up = redis_conn_is_up(s->conn), fresh;
+    start_batch(&s->patterns, "PSUBSCRIBE");
+    for (unsigned i = 0; i < n; i++) {
+        struct channel *ch = want(s, patterns[i], true, &fresh);
+        if (!ch)
+            return false;
+        if (!fresh || !up)
+            continue;
+        ch->expected++;
+        resp_arg(&s->patterns, name_of(ch));
+    }
+    ask(s, &s->patterns);
     return true;
 }
 

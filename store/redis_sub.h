@@ -32,6 +32,8 @@ void redis_sub_free(struct redis_sub *s);
 
 /* Wants a channel (or pattern) from now on; fine if it is wanted already. False: memory is out. */
 bool redis_sub_add(struct redis_sub *s, struct span channel, bool pattern) MUST_CHECK;
+/* Wants patterns, all asked for by one command: what they bring begins at the same message. */
+bool redis_sub_add_patterns(struct redis_sub *s, const struct span *patterns, unsigned n) MUST_CHECK;
 void redis_sub_remove(struct redis_sub *s, struct span channel);
 bool redis_sub_confirmed(const struct redis_sub *s, struct span channel);
 /* Gives the connection up (it seems deaf) and makes a new one. */

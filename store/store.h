@@ -37,6 +37,8 @@ struct store_up {
     void (*room_behind)(void *arg, struct span room, uint64_t seq);
     /* Somebody came into a room that is watched here, or left it. Takes it. */
     void (*presence)(void *arg, struct presence *p);
+    /* The node has a new name in the cluster: it was taken for dead. Borrowed. May be NULL. */
+    void (*renamed)(void *arg, const char *name);
     /* Asks for what the node says of itself (called inside any call). */
     void (*about)(void *arg, struct store_about *out);
 };
