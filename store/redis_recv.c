@@ -158,13 +158,6 @@ static bool take_live(struct redis_store *s, struct span user, struct span paylo
 
 /* ---- all channels ---- */
 
-static bool is_own_channel(const struct redis_store *s, struct span channel)
-{
-    size_t prefix = strlen(s->cfg->prefix), node = strlen(s->node);
-    return channel.n == prefix + 2 + node && memcmp(channel.p, s->cfg->prefix, prefix) == 0 &&
-           memcmp(channel.p + prefix, "n:", 2) == 0 && memcmp(channel.p + prefix + 2, s->node, node) == 0;
-}
-
 /* Is it "<prefix><kind>..."? *rest: what follows. */
 static bool after_prefix(const struct redis_store *s, struct span channel, const char *kind, struct span *rest)
 {
@@ -201,8 +194,8 @@ void redis_on_message(void *arg, struct span channel, struct span payload, bool 
     enum target_kind kind;
     struct span name;
     metric_add(s->metrics, M_REDIS_RECEIVED, 1);
-    if (is_own_channel(s, channel)) {
-        take_targeted(s, channel, payload);
+    if (after_prefix(s, channel, "n:", &name)) {
+        take_targeted(s, channel, payload); /* of an earlier name, too: what was on the way is as good */
     } else if (channel_parse(span_str(s->cfg->prefix), channel, &kind, &name)) {
         struct job_source src = {.kind = kind, .target = name, .payload = payload};
         switch (kind) {

@@ -40,6 +40,7 @@ struct bench {
     uint64_t room_behind_seq;
     unsigned nroom_behind, nchanges;
     struct presence *changes[MAX_SEEN];
+    char renamed[256];
 };
 
 static inline void bench_job(void *arg, struct job *j)
@@ -74,6 +75,12 @@ static inline void bench_behind(void *arg, struct span user, uint64_t seq)
     snprintf(b->behind_user, sizeof(b->behind_user), "%.*s", SPAN_ARG(user));
     b->behind_seq = seq;
     b->nbehind++;
+}
+
+static inline void bench_renamed(void *arg, const char *name)
+{
+    struct bench *b = arg;
+    snprintf(b->renamed, sizeof(b->renamed), "%s", name);
 }
 
 static inline void bench_about(void *arg, struct store_about *out)
@@ -135,7 +142,8 @@ static inline void bench_open(struct bench *b)
                           .room_behind = bench_room_behind,
                           .presence = bench_presence,
                           .behind = bench_behind,
-                          .about = bench_about};
+                          .about = bench_about,
+                          .renamed = bench_renamed};
     char err[160] = "";
     b->state = b->ready = false;
     b->store = b->cfg.redis ? store_redis_new(&b->cfg, b->base, &b->metrics, b->node, &up, err, sizeof(err))
