@@ -47,16 +47,21 @@ struct config {
     bool echo;
 
     /* limits */
-    unsigned max_message;    /* bytes of one client message; 64 KiB */
-    unsigned max_payload;    /* bytes of `data`; 64 KiB */
-    unsigned max_head;       /* bytes of one HTTP request head; 8 KiB */
-    unsigned max_rooms;      /* rooms a connection; 128 */
-    unsigned max_user_conns; /* connections a user and node; 16 */
-    unsigned max_errors;     /* bad messages a connection may send before it is closed 4004; 5 */
-    unsigned outq_soft;      /* bytes queued for one connection from which on live messages are dropped; 256 KiB */
-    unsigned outq_hard;      /* bytes from which on it is closed 4008; 1 MiB */
-    unsigned outq_count;     /* messages queued for one connection, soft limit; 1024 */
-    unsigned window;         /* stored messages in flight (written, not acked) a session; 256 */
+    unsigned max_message;     /* bytes of one client message; 64 KiB */
+    unsigned max_payload;     /* bytes of `data`; 64 KiB */
+    unsigned max_head;        /* bytes of one HTTP request head; 8 KiB */
+    unsigned max_rooms;       /* rooms a connection; 128 */
+    unsigned max_user_conns;  /* connections a user and node; 16 */
+    unsigned max_errors;      /* bad messages a connection may send before it is closed 4004; 5 */
+    unsigned rate_messages;   /* messages a second of one connection; 0: any number */
+    unsigned rate_bytes;      /* bytes a second of those; 0: any number */
+    unsigned rate_subscribes; /* subscribes a second; 0: any number */
+    unsigned rate_user;       /* a user's connections together may do what so many may; 4; 0: any number */
+    unsigned max_addr_conns;  /* connections an address and node; 0: any number */
+    unsigned outq_soft;       /* bytes queued for one connection from which on live messages are dropped; 256 KiB */
+    unsigned outq_hard;       /* bytes from which on it is closed 4008; 1 MiB */
+    unsigned outq_count;      /* messages queued for one connection, soft limit; 1024 */
+    unsigned window;          /* stored messages in flight (written, not acked) a session; 256 */
 
     /* compression of WebSocket messages (permessage-deflate) */
     bool deflate;

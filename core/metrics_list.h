@@ -13,6 +13,8 @@
     X(CONNS_TCP, G, "crier_clients", "transport=\"tcp\"", "Clients with a session now.")                               \
     X(POLLS_HELD, G, "crier_polls_held", "", "Polls that are not answered yet.")                                       \
     X(CONNS_ACCEPTED, C, "crier_accepted_total", "", "Connections accepted.")                                          \
+    X(CONNS_REFUSED, C, "crier_refused_total", "reason=\"address\"",                                                   \
+      "Connections refused at once because their address has too many.")                                               \
     X(CONNS_MOVED, C, "crier_moved_total", "", "Connections moved to the shard that owns their user.")                 \
     X(USERS, G, "crier_users", "", "Users with a connection on this node, per shard summed.")                          \
     X(ROOMS, G, "crier_rooms", "", "Rooms with members on this node, per shard summed.")                               \
@@ -61,6 +63,7 @@
     X(CLOSE_SLOW, C, "crier_closes_total", "reason=\"slow_consumer\"", "Connections closed, by reason.")               \
     X(CLOSE_PROTOCOL, C, "crier_closes_total", "reason=\"protocol\"", "Connections closed, by reason.")                \
     X(CLOSE_TOO_BIG, C, "crier_closes_total", "reason=\"too_big\"", "Connections closed, by reason.")                  \
+    X(CLOSE_RATE, C, "crier_closes_total", "reason=\"rate_limited\"", "Connections closed, by reason.")                \
     X(CLOSE_POLICY, C, "crier_closes_total", "reason=\"policy\"", "Connections closed, by reason.")                    \
     X(CLOSE_UNAUTHORIZED, C, "crier_closes_total", "reason=\"unauthorized\"", "Connections closed, by reason.")        \
     X(CLOSE_EXPIRED, C, "crier_closes_total", "reason=\"token_expired\"", "Connections closed, by reason.")            \
@@ -78,6 +81,7 @@
     X(HTTP_5XX, C, "crier_http_errors_total", "class=\"5xx\"", "HTTP requests answered with an error.")                \
     X(BAD_MESSAGES, C, "crier_bad_messages_total", "source=\"client\"", "Messages refused.")                           \
     X(BAD_PUBLISH, C, "crier_bad_messages_total", "source=\"redis\"", "Messages refused.")                             \
+    X(RATE_LIMITED, C, "crier_rate_limited_total", "", "Messages of clients refused because they came too fast.")      \
     X(ODD_ENVELOPES, C, "crier_odd_envelopes_total", "",                                                               \
       "Payloads with a data member and unknown members, taken as data whole.")                                         \
     X(OUTQ_BYTES, T, "crier_output_queue_bytes", "", "Bytes waiting in output queues.")                                \

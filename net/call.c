@@ -94,9 +94,9 @@ unsigned call_status(const char *code)
     static const struct {
         const char *code;
         unsigned status;
-    } known[] = {{"unauthorized", 401},   {"forbidden", 403},  {"not_subscribed", 409},
-                 {"too_many_rooms", 409}, {"no_session", 409}, {"too_big", 413},
-                 {"unavailable", 503},    {"overloaded", 503}, {"not_available", 501}};
+    } known[] = {{"unauthorized", 401}, {"forbidden", 403},    {"not_subscribed", 409}, {"too_many_rooms", 409},
+                 {"no_session", 409},   {"too_big", 413},      {"rate_limited", 429},   {"unavailable", 503},
+                 {"overloaded", 503},   {"not_available", 501}};
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {
         if (strcmp(known[i].code, code) == 0)
             return known[i].status;

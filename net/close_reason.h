@@ -17,6 +17,7 @@
     X(SLOW, "slow consumer")                                                                                           \
     X(PROTOCOL, "protocol error")                                                                                      \
     X(TOO_BIG, "message too big")                                                                                      \
+    X(RATE, "too fast for too long")                                                                                   \
     X(POLICY, "policy")                                                                                                \
     X(UNAUTHORIZED, "unauthorized")                                                                                    \
     X(EXPIRED, "token expired")                                                                                        \

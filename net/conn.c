@@ -26,6 +26,7 @@
 #include "core/inbox.h"
 #include "core/msg.h"
 #include "core/owner.h"
+#include "net/addr_table.h"
 #include "net/shard.h"
 #include "net/tls.h"
 
@@ -109,6 +110,30 @@ static bool register_here(struct conn *c)
     return true;
 }
 
+static struct span addr_of(const struct conn *c)
+{
+    return span_of(c->peer_addr, c->peer_family == 6 ? 16 : 4);
+}
+
+/* False: its address has too many connections. */
+static bool enter(struct conn *c)
+{
+    struct shard *s = c->shard;
+    char peer[64];
+    if (!s->env->addrs || addr_enter(s->env->addrs, addr_of(c)))
+        return true;
+    metric_add(s->m, M_CONNS_REFUSED, 1);
+    log_limited(&s->log_http, 5, LOG_WARN, "accept", "peer=%s refused: its address has as many connections as allowed",
+                conn_peer(c, peer, sizeof peer));
+    return false;
+}
+
+static void leave(const struct conn *c)
+{
+    if (c->shard->env->addrs)
+        addr_leave(c->shard->env->addrs, addr_of(c));
+}
+
 static bool start_tls(struct conn *c, int fd)
 {
     c->ssl = SSL_new(c->shard->env->ssl_ctx);
@@ -128,11 +153,17 @@ struct conn *conn_new(struct shard *s, int fd, bool tls, bool public, bool (*beg
     c->last_rx_ms = now32(c);
     outq_init(&c->out);
     learn_peer(c, fd);
+    if (!enter(c)) {
+        free(c);
+        close(fd);
+        return NULL;
+    }
     int one = 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if (event_assign(&c->rd, s->base, fd, EV_READ | EV_PERSIST, on_readable, c) != 0 || (tls && !start_tls(c, fd)) ||
         !register_here(c)) {
         SSL_free(c->ssl);
+        leave(c);
         free(c);
         close(fd);
         return NULL;
@@ -588,6 +619,7 @@ void conn_free(struct conn *c)
         buf_fini(c->in);
         free(c->in);
     }
+    leave(c);
     close(event_get_fd(&c->rd));
     free(c->ext);
     free(c);

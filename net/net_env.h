@@ -9,6 +9,7 @@
 
 #include "core/base.h"
 
+struct addr_table;
 struct auth;
 struct config;
 struct inbox;
@@ -37,6 +38,7 @@ struct net_env {
     unsigned nmetrics;
     const uint64_t *owner_key;  /* owner(user) = siphash13(owner_key, user) % nshards */
     struct ssl_ctx_st *ssl_ctx; /* NULL: no TLS listener */
+    struct addr_table *addrs;   /* NULL: no limit of connections an address */
     const struct auth *auth;    /* JWT and API keys, origins (net/auth.h) */
     const struct net_asset *assets;
     size_t nassets;

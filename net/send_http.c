@@ -20,6 +20,7 @@
 #include "net/call.h"
 #include "net/client_send.h"
 #include "net/http.h"
+#include "net/limits.h"
 #include "net/shard.h"
 
 #define OBJECT_MAX 4096
@@ -283,6 +284,25 @@ static void carry_out(struct conn *c, const struct identity *who, enum codec cod
     }
 }
 
+/* False: it came too fast. Requests of a user may be on any shard, so each counts its own. */
+static bool within_rates(struct conn *c, const struct identity *who, enum codec codec, const struct command *cmd,
+                         struct span ref, size_t bytes)
+{
+    struct shard *s = c->shard;
+    struct rate_cost cost = limits_cost(cmd, bytes);
+    uint32_t wait = limits_take(s->limits, s->now_ms, NULL, span_str(who->user), &cost);
+    struct buf b;
+    if (wait == 0)
+        return true;
+    metric_add(s->m, M_RATE_LIMITED, 1);
+    buf_init(&b, OBJECT_MAX);
+    if (!encode_error(codec, ref, "rate_limited", LIMITS_SENTENCE, (wait + 999) / 1000, &b))
+        b.len = 0;
+    answer(c, codec, 429, buf_span(&b), (wait + 999) / 1000);
+    buf_fini(&b);
+    return false;
+}
+
 void send_handle(struct conn *c, const struct http_request *r)
 {
     struct identity *who = NULL;
@@ -297,8 +317,9 @@ void send_handle(struct conn *c, const struct http_request *r)
         fail(c, codec, (struct span){NULL, 0}, "overloaded", "too much is waiting for the store; send it again later");
     } else if (command_parse(codec, r->body, c->shard->cfg->max_payload, &scratch, &cmd, &err) != 0) {
         metric_add(c->shard->m, M_BAD_MESSAGES, 1);
-        fail(c, codec, err.ref, err.code, err.message);
-    } else {
+        if (within_rates(c, who, codec, NULL, err.ref, r->body.n))
+            fail(c, codec, err.ref, err.code, err.message);
+    } else if (within_rates(c, who, codec, &cmd, cmd.ref, r->body.n)) {
         metric_add(c->shard->m, M_CLIENT_MSGS_IN, 1);
         carry_out(c, who, codec, &cmd, r->body);
     }

@@ -14,6 +14,7 @@
 #include "core/metrics.h"
 #include "net/conn.h"
 #include "net/frame_cache.h"
+#include "net/limits.h"
 #include "net/session_io.h"
 
 struct call;
@@ -61,6 +62,8 @@ struct session {
     uint64_t *flight; /* ring of seqs sent and not acked; NULL: none */
     uint16_t flight_head, flight_count, flight_cap;
     struct list ack_dirty;
+
+    struct rates rates; /* how much it has said of late */
 
     struct membership *rooms;
     uint16_t nrooms, rooms_cap;

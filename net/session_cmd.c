@@ -374,6 +374,23 @@ static void bad_message(struct session *s, const struct command_error *err)
         s->io->close(s, 4004, "too many bad messages", CLOSE_PROTOCOL);
 }
 
+/* cmd NULL: it could not be read. False: it came too fast, which the client is told; too often, and it is closed. */
+static bool within_rates(struct session *s, const struct command *cmd, struct span ref, size_t bytes)
+{
+    struct shard *sh = s->conn->shard;
+    struct span user = span_str(s->user ? s->user->name : NULL);
+    struct rate_cost cost = limits_cost(cmd, bytes);
+    uint32_t wait = limits_take(sh->limits, sh->now_ms, &s->rates, user, &cost);
+    if (wait == 0)
+        return true;
+    metric_add(sh->m, M_RATE_LIMITED, 1);
+    if (!limits_refused(sh->limits, sh->now_ms, &s->rates))
+        s->io->close(s, 4029, "too fast for too long", CLOSE_RATE);
+    else
+        (void)session_answer_error(s, ref, "rate_limited", LIMITS_SENTENCE, (wait + 999) / 1000);
+    return false;
+}
+
 void session_input(struct session *s, struct span object)
 {
     struct command cmd;
@@ -381,9 +398,11 @@ void session_input(struct session *s, struct span object)
     struct buf scratch;
     buf_init(&scratch, object.n + 64);
     metric_add(s->conn->shard->m, M_CLIENT_MSGS_IN, 1);
-    if (command_parse(s->io->codec, object, s->conn->shard->cfg->max_payload, &scratch, &cmd, &err) == 0)
+    bool good = command_parse(s->io->codec, object, s->conn->shard->cfg->max_payload, &scratch, &cmd, &err) == 0;
+    bool allowed = within_rates(s, good ? &cmd : NULL, good ? cmd.ref : err.ref, object.n);
+    if (allowed && good)
         session_command(s, &cmd);
-    else
+    else if (allowed)
         bad_message(s, &err);
     buf_fini(&scratch);
 }

@@ -30,6 +30,7 @@
 #include "net/conn.h"
 #include "net/deflate.h"
 #include "net/flush.h"
+#include "net/limits.h"
 #include "net/poll.h"
 #include "net/room.h"
 #include "net/session.h"
@@ -362,10 +363,11 @@ static bool set_up(struct shard *s, const struct listen_socket *socks, unsigned 
     list_init(&s->busy_rooms);
     s->rx = malloc(SHARD_RX_BYTES);
     s->staging = malloc(SHARD_RX_BYTES);
+    s->limits = limits_wanted(s->cfg) ? limits_new(s->cfg) : NULL;
     s->base = new_base();
     if (s->cfg->io_uring && !(s->flusher = flusher_new()))
         log_line(LOG_WARN, "shard", "io_uring is not to be had (%s): going on without", strerror(errno));
-    if (!s->rx || !s->staging || !s->base)
+    if (!s->rx || !s->staging || !s->base || (limits_wanted(s->cfg) && !s->limits))
         return false;
     s->doorbell = event_new(s->base, inbox_fd(s->inbox), EV_READ | EV_PERSIST, on_doorbell, s);
     s->tick = event_new(s->base, -1, 0, on_tick, s);
@@ -410,6 +412,7 @@ static void release(struct shard *s)
     idmap_fini(&s->conns);
     deflate_free(s->deflate);
     flusher_free(s->flusher);
+    limits_free(s->limits);
     idmap_fini(&s->polls);
     free(s->rx);
     free(s->staging);

@@ -20,6 +20,7 @@
 struct conn;
 struct deflate;
 struct flusher;
+struct limits;
 struct listener;
 struct op;
 
@@ -70,6 +71,7 @@ struct shard {
     uint8_t *staging;        /* TLS output is gathered here */
     struct flusher *flusher; /* NULL: each connection is written by itself (net/flush.h) */
     struct deflate *deflate; /* made at first need (net/ws_deflate.c) */
+    struct limits *limits;   /* NULL: no rate is limited */
 };
 
 /* Where a listener comes from: bound by main before the threads start, one socket a shard and address. */

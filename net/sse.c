@@ -288,11 +288,25 @@ static bool refuse_rooms(struct conn *c, const char *why)
     return false;
 }
 
+/* Rooms that are named at the start are subscribes like others. */
+static bool within_rates(struct conn *c, const struct identity *who, unsigned subscribes)
+{
+    struct shard *s = c->shard;
+    struct rate_cost cost = {.n = {[RATE_SUBSCRIBES] = subscribes}};
+    uint32_t wait = limits_take(s->limits, s->now_ms, NULL, span_str(who->user), &cost);
+    if (wait == 0)
+        return true;
+    metric_add(s->m, M_RATE_LIMITED, 1);
+    http_fail(c, 429, "rate_limited", LIMITS_SENTENCE, (wait + 999) / 1000);
+    return false;
+}
+
 /* Are these names that this client may join all at once? */
 static bool check_rooms(struct conn *c, const struct sse *e)
 {
     struct span list = span_of(e->rooms, e->rooms_len), name;
-    for (unsigned n = 0; next_name(&list, &name); n++) {
+    unsigned n = 0;
+    for (; next_name(&list, &name); n++) {
         if (!name_room_ok(name))
             return refuse_rooms(c, "rooms: each is 1 to 128 bytes of UTF-8 without control characters");
         if (n == c->shard->cfg->max_rooms)
@@ -302,7 +316,7 @@ static bool check_rooms(struct conn *c, const struct sse *e)
             return false;
         }
     }
-    return true;
+    return within_rates(c, e->session.who, n);
 }
 
 static bool read_rooms(struct conn *c, const struct http_head *h, struct sse *e)

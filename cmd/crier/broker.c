@@ -21,6 +21,7 @@
 #include "core/log.h"
 #include "core/metrics.h"
 #include "core/msg.h"
+#include "net/addr_table.h"
 #include "net/auth.h"
 #include "net/net_env.h"
 #include "net/shard.h"
@@ -42,6 +43,7 @@ struct broker {
     struct inbox *in_main, *in_dispatcher, *in_shards[MAX_SHARDS];
     struct metrics *metrics[MAX_SHARDS + 1]; /* the dispatcher's last */
     struct auth *auth;
+    struct addr_table *addrs; /* NULL: addresses are not counted */
     struct ssl_ctx_st *ssl_ctx;
     struct net_asset *assets;
     size_t nassets;
@@ -127,6 +129,10 @@ static bool make_shared(struct broker *b, char *err, size_t errlen)
         snprintf(err, errlen, "out of memory or file descriptors for %u shards", b->nshards);
         return false;
     }
+    if (b->cfg->max_addr_conns && !(b->addrs = addr_table_new(b->cfg->max_addr_conns))) {
+        snprintf(err, errlen, "out of memory for the table of addresses");
+        return false;
+    }
     if (!(b->auth = auth_new(b->cfg, err, errlen)))
         return false;
     return !wants_tls(b->cfg) || (b->ssl_ctx = tls_ctx_new(b->cfg->tls_cert, b->cfg->tls_key, err, errlen));
@@ -197,6 +203,7 @@ static void fill_envs(struct broker *b)
         .nmetrics = b->nshards + 1,
         .owner_key = b->owner_key,
         .ssl_ctx = b->ssl_ctx,
+        .addrs = b->addrs,
         .auth = b->auth,
         .assets = b->assets,
         .nassets = b->nassets,
@@ -408,6 +415,7 @@ void broker_free(struct broker *b)
         free(b->metrics[i]);
     console_assets_free(b->assets, b->nassets);
     auth_free(b->auth);
+    addr_table_free(b->addrs);
     tls_ctx_free(b->ssl_ctx);
     free(b);
 }
