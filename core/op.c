@@ -86,6 +86,11 @@ void op_free(struct op *op)
     case OP_QUERY:
         query_free(&op->query);
         break;
+    case OP_CONTROL:
+        free(op->control.user);
+        free(op->control.device);
+        free(op->control.text);
+        break;
     }
     free(op);
 }

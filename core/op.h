@@ -14,7 +14,18 @@
 #include "core/list.h"
 #include "core/op_query.h"
 
-enum op_kind { OP_ATTACH, OP_DETACH, OP_FETCH, OP_ACK, OP_PUSH, OP_INTEREST, OP_PRESENCE, OP_WATCH, OP_QUERY };
+enum op_kind {
+    OP_ATTACH,
+    OP_DETACH,
+    OP_FETCH,
+    OP_ACK,
+    OP_PUSH,
+    OP_INTEREST,
+    OP_PRESENCE,
+    OP_WATCH,
+    OP_QUERY,
+    OP_CONTROL
+};
 
 enum op_status {
     OP_OK,
@@ -113,6 +124,17 @@ struct op_watch {
     bool on;
 };
 
+/* What the server API wants of a user's present connections; goes to the shard that owns the user, and nobody answers.
+ */
+enum control_act { CONTROL_DISCONNECT, CONTROL_JOIN, CONTROL_LEAVE };
+
+struct op_control {
+    enum control_act act;
+    char *user;
+    char *device; /* NULL: all of them */
+    char *text;   /* why; or the room */
+};
+
 struct op {
     struct list link; /* the holder's own */
     enum op_kind kind;
@@ -132,6 +154,7 @@ struct op {
         struct op_presence presence;
         struct op_watch watch;
         struct op_query query;
+        struct op_control control;
     };
 };
 

@@ -14,6 +14,13 @@ enum query_kind {
     QUERY_ROOM,          /* room */
     QUERY_ROOM_HISTORY,  /* room; before, since, limit */
     QUERY_ROOM_PRESENCE, /* room; after, limit */
+    /* Arguments are names that are allowed, devices too; numbers are digits. */
+    QUERY_USER,        /* user */
+    QUERY_INBOX,       /* user; limit, after */
+    QUERY_INBOX_CLEAR, /* user */
+    QUERY_DISCONNECT,  /* user; device, reason */
+    QUERY_ROOM_ADD,    /* room; user, device */
+    QUERY_ROOM_REMOVE, /* room; user, device */
 };
 
 enum { QUERY_ARGS = 6 };

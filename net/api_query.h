@@ -6,16 +6,49 @@
 #define NET_API_QUERY_H
 
 #include "core/op.h"
+#include "proto/members.h"
 
 struct conn;
 struct http_request;
 
-/* Arguments of the op, in this order: what stands for each "*" of the route's path, decoded; then the query parameters
- * named here (NULL where the request has none). A route with a body limit gives the body too. */
+/* What an argument has to be; a sentence for who gives another. */
+struct api_rule {
+    bool (*ok)(struct span value);
+    const char *must;
+};
+
+/* Arguments of the op, in this order: what stands for each "*" of the route's path, decoded; the query parameters named
+ * here; the strings of the body's object. NULL where the request has none. Without rules for a body, a route with a
+ * body limit gives the body as it is. */
 struct api_call {
     enum query_kind kind;
     const char *params[QUERY_ARGS];
+    struct api_rule rules[QUERY_ARGS]; /* of the path's and the query's arguments; ok == NULL: anything */
+    const struct member_rule *body;    /* strings; NULL: see above */
+    unsigned nbody, nneeded;           /* the first so many have to be there; with none a body may be left out */
 };
+
+/* Rules that several calls share. */
+extern const struct member_rule api_body_user[2];       /* user, device */
+extern const struct member_rule api_body_disconnect[2]; /* device, reason */
+#define API_USER                                                                                                       \
+    {                                                                                                                  \
+        name_user_ok, MUST_BE_NAME                                                                                     \
+    }
+#define API_ROOM                                                                                                       \
+    {                                                                                                                  \
+        name_room_ok, MUST_BE_NAME                                                                                     \
+    }
+#define API_LIMIT                                                                                                      \
+    {                                                                                                                  \
+        api_is_limit, "must be a whole number from 1 to 1000"                                                          \
+    }
+#define API_SEQ                                                                                                        \
+    {                                                                                                                  \
+        api_is_seq, MUST_BE_SEQ                                                                                        \
+    }
+bool api_is_limit(struct span s);
+bool api_is_seq(struct span s);
 
 /* Asks the store and answers 200 with its object; 404 when it says that the thing is not there, 400 when it refuses,
  * 503 when it does not answer. */

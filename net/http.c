@@ -111,12 +111,14 @@ static void note_request(struct conn *c, const struct http_head *head)
 
 /* ---- what handlers do beside answering ---- */
 
-void http_wait(struct conn *c, void (*done)(struct conn *c, void *arg, struct op *op), void *arg)
+void http_wait_with(struct conn *c, void (*done)(struct conn *c, void *arg, struct op *op), void (*drop)(void *arg),
+                    void *arg)
 {
     struct http *h = c->ext;
 
     h->phase = PHASE_WAIT;
     h->done = done;
+    h->drop = drop;
     h->arg = arg;
     conn_pause(c);
 }
@@ -127,9 +129,15 @@ void http_wait_call(struct conn *c, const struct http_waiter *w, void *arg, uint
 
     h->phase = PHASE_WAIT;
     h->waiter = w;
+    h->drop = free;
     h->arg = arg;
     if (w->late)
         conn_timer(c, late_ms);
+}
+
+void http_wait(struct conn *c, void (*done)(struct conn *c, void *arg, struct op *op), void *arg)
+{
+    http_wait_with(c, done, free, arg);
 }
 
 void http_release(struct conn *c, unsigned status)
@@ -186,14 +194,14 @@ static bool refuse_early(struct conn *c, const struct route *route, const struct
 }
 
 /* A page of an allowed origin may read what this path answers. */
-static void note_cors(struct conn *c, const struct route *route, const struct http_head *head)
+static void note_cors(struct conn *c, bool cors, const struct http_head *head)
 {
     struct http *h = c->ext;
     struct span origin = http_field(head, "Origin");
     char lines[512];
     int n;
 
-    if (!(route->flags & ROUTE_CORS) || origin.n == 0 || !auth_origin(c->shard->env->auth, head))
+    if (!cors || origin.n == 0 || !auth_origin(c->shard->env->auth, head))
         return;
     n = snprintf(lines, sizeof(lines),
                  "Access-Control-Allow-Origin: %.*s\r\nAccess-Control-Allow-Credentials: true\r\n"
@@ -206,9 +214,15 @@ static void note_cors(struct conn *c, const struct route *route, const struct ht
 /* A path that is not there, a method it has not, or OPTIONS. */
 static void answer_unrouted(struct conn *c, const struct http_head *head, const char *allow)
 {
-    char line[96];
+    const struct http *h = c->ext;
+    char line[512];
+    int n = snprintf(line, sizeof(line), "Allow: %s\r\n", allow);
 
-    snprintf(line, sizeof(line), "Allow: %s\r\n", allow);
+    if (h->cors && head->method == HTTP_OPTIONS)
+        snprintf(line + n, sizeof(line) - (size_t)n,
+                 "Access-Control-Allow-Methods: %s\r\nAccess-Control-Allow-Headers: Authorization, Content-Type, "
+                 "Idempotency-Key, X-Request-Id\r\nAccess-Control-Max-Age: 600\r\n",
+                 allow);
     if (!allow[0])
         http_fail(c, 404, "not_found", "there is nothing at this path", 0);
     else if (head->method == HTTP_OPTIONS)
@@ -256,8 +270,7 @@ static size_t begin_request(struct conn *c, const struct http_head *head, struct
     size_t used = 0;
 
     note_request(c, head);
-    if (route)
-        note_cors(c, route, head);
+    note_cors(c, route ? route->flags & ROUTE_CORS : route_has_cors(c->shard->env, c->public, head), head);
     if (!route) {
         used = pass_over_body(c->ext, head, rest);
         answer_unrouted(c, head, allow);

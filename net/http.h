@@ -47,6 +47,9 @@ struct http_waiter {
 /* As http_wait. Input is read on meanwhile, so that a client that goes away is noticed; what it says is kept. The
  * caller sends the call itself. */
 void http_wait_call(struct conn *c, const struct http_waiter *w, void *arg, uint32_t late_ms);
+/* The same with an arg that `drop` frees when the connection goes first. `done` may wait again, for further ops. */
+void http_wait_with(struct conn *c, void (*done)(struct conn *c, void *arg, struct op *op), void (*drop)(void *arg),
+                    void *arg);
 /* What the body of a request is in, and so its answer: msgpack by Content-Type, else JSON. */
 enum codec http_format(const struct http_head *h);
 /* The handler has taken the connection over (WebSocket): http lets go of its state, proto is the handler's to set.

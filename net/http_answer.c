@@ -24,7 +24,8 @@ void http_forget_request(struct http *h)
     free(h->request_id);
     free(h->what);
     free(h->cors);
-    free(h->arg);
+    if (h->arg)
+        h->drop(h->arg);
     h->request_id = h->what = h->cors = NULL;
     h->arg = NULL;
     h->done = NULL;

@@ -28,6 +28,7 @@ struct http {
     struct http_pending *pending;
     void (*done)(struct conn *c, void *arg, struct op *op);
     const struct http_waiter *waiter; /* of a call; NULL: none */
+    void (*drop)(void *arg);          /* frees arg */
     void *arg;
     uint64_t began_us;
     char *request_id; /* to be repeated; NULL: none */

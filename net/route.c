@@ -18,6 +18,9 @@
 #include "net/sse.h"
 #include "net/websocket.h"
 #include "proto/http_head.h"
+#include "proto/names.h"
+
+#define SMALL_BODY_BYTES 4096
 
 static void serve_ws(struct conn *c, const struct http_request *r)
 {
@@ -34,13 +37,24 @@ static size_t limit_api(const struct config *cfg)
     return API_MAX_BODY + (size_t)cfg->max_payload;
 }
 
+static size_t limit_batch(const struct config *cfg)
+{
+    return API_MAX_BATCH + (size_t)cfg->max_payload;
+}
+
+static size_t limit_small(const struct config *cfg)
+{
+    (void)cfg;
+    return SMALL_BODY_BYTES;
+}
+
 static size_t limit_message(const struct config *cfg)
 {
     return cfg->max_message;
 }
 
 #define ROUTE_CLIENT (ROUTE_ORIGIN | ROUTE_CORS)
-#define ROUTE_API    (ROUTE_INTERNAL | ROUTE_API_KEY | ROUTE_ORIGIN)
+#define ROUTE_API    (ROUTE_INTERNAL | ROUTE_API_KEY | ROUTE_ORIGIN | ROUTE_CORS)
 
 /* A call of the server API that is one question to the store: its kind, and the names of query parameters, which are
  * the arguments after those that stand for a "*" of the path. */
@@ -66,6 +80,17 @@ static const struct route routes[] = {
     {"/readyz", HTTP_GET, 0, NULL, ops_readyz, NULL},
     {"/metrics", HTTP_GET, ROUTE_INTERNAL, NULL, ops_metrics, NULL},
     {"/api/push", HTTP_POST, ROUTE_API, limit_api, api_push, NULL},
+    {"/api/push/batch", HTTP_POST, ROUTE_API, limit_batch, api_push_batch, NULL},
+    CALL("/api/users/*", HTTP_GET, NULL, .kind = QUERY_USER, .rules = {API_USER}),
+    CALL("/api/users/*/inbox", HTTP_GET, NULL, .kind = QUERY_INBOX, .params = {"limit", "after"},
+         .rules = {API_USER, API_LIMIT, API_SEQ}),
+    CALL("/api/users/*/inbox", HTTP_DELETE, NULL, .kind = QUERY_INBOX_CLEAR, .rules = {API_USER}),
+    CALL("/api/users/*/disconnect", HTTP_POST, limit_small, .kind = QUERY_DISCONNECT, .rules = {API_USER},
+         .body = api_body_disconnect, .nbody = ARRAY_LEN(api_body_disconnect)),
+    CALL("/api/rooms/*/subscribe", HTTP_POST, limit_small, .kind = QUERY_ROOM_ADD, .rules = {API_ROOM},
+         .body = api_body_user, .nbody = ARRAY_LEN(api_body_user), .nneeded = 1),
+    CALL("/api/rooms/*/unsubscribe", HTTP_POST, limit_small, .kind = QUERY_ROOM_REMOVE, .rules = {API_ROOM},
+         .body = api_body_user, .nbody = ARRAY_LEN(api_body_user), .nneeded = 1),
     CALL("/api/nodes", HTTP_GET, NULL, .kind = QUERY_NODES),
     CALL("/api/stats", HTTP_GET, NULL, .kind = QUERY_STATS),
     CALL("/api/rooms", HTTP_GET, NULL, .kind = QUERY_ROOMS, .params = {"after", "limit"}),
@@ -164,4 +189,14 @@ const struct route *route_find(const struct net_env *env, bool public, const str
     }
     list_methods(methods, allow, allowlen);
     return NULL;
+}
+
+bool route_has_cors(const struct net_env *env, bool public, const struct http_head *h)
+{
+    for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
+        const struct route *r = &routes[i];
+        if (r->flags & ROUTE_CORS && enabled(r, env->cfg, public) && route_matches(r->path, h->path))
+            return true;
+    }
+    return false;
 }

@@ -39,6 +39,8 @@ struct route {
  * a path that is not there. `allow` holds at least 64 bytes. */
 const struct route *route_find(const struct net_env *env, bool public, const struct http_head *h, char *allow,
                                size_t allowlen) MUST_CHECK;
+/* May pages of other origins that are on the list call this path at all? For the answer to OPTIONS. */
+bool route_has_cors(const struct net_env *env, bool public, const struct http_head *h);
 /* Does a path, as sent, fit a route's pattern? */
 bool route_matches(const char *pattern, struct span path);
 

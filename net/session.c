@@ -447,6 +447,7 @@ void session_op_done(struct session *s, struct op *op)
     case OP_INTEREST:
     case OP_PRESENCE:
     case OP_WATCH:
+    case OP_CONTROL:
         op_free(op);
         break;
     }

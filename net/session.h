@@ -85,6 +85,9 @@ void session_input(struct session *s, struct span object);
 void session_call(struct session *s, struct call *call);
 /* Joins a room, if the identity allows it; answers. */
 void session_subscribe(struct session *s, const struct room_wish *w);
+/* The server API puts it into a room and takes it out, whatever its token allows. The client is told. */
+void session_put_in(struct session *s, struct span room);
+void session_take_out(struct session *s, struct span room);
 /* An op of this session is back. Takes it. */
 void session_op_done(struct session *s, struct op *op);
 /* The client has everything up to seq. Clamped to what was sent. */

@@ -257,13 +257,9 @@ void session_query_done(struct session *s, struct op *op)
 
 /* ---- rooms ---- */
 
-void session_subscribe(struct session *s, const struct room_wish *w)
+static void join(struct session *s, const struct room_wish *w)
 {
     struct span ref = w->ref;
-    if (!identity_may_room(s->who, w->room)) {
-        fail(s, ref, "forbidden", "the token does not allow this room");
-        return;
-    }
     switch (room_join(s->conn->shard, s, w)) {
     case ROOM_JOINED:
         break;
@@ -277,6 +273,31 @@ void session_subscribe(struct session *s, const struct room_wish *w)
         (void)session_answer_error(s, ref, "overloaded", "out of memory; try again later", 1);
         break;
     }
+}
+
+void session_subscribe(struct session *s, const struct room_wish *w)
+{
+    if (identity_may_room(s->who, w->room))
+        join(s, w);
+    else
+        fail(s, w->ref, "forbidden", "the token does not allow this room");
+}
+
+void session_put_in(struct session *s, struct span room)
+{
+    if (s->state != SESSION_OVER)
+        join(s, &(struct room_wish){.room = room});
+}
+
+void session_take_out(struct session *s, struct span room)
+{
+    struct buf b;
+    if (s->state == SESSION_OVER || !room_leave(s->conn->shard, s, room))
+        return;
+    buf_init(&b, OBJECT_MAX);
+    if (encode_unsubscribed(s->io->codec, room, &b))
+        (void)s->io->control(s, buf_span(&b));
+    buf_fini(&b);
 }
 
 static void do_unsubscribe(struct session *s, const struct command *cmd)

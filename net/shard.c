@@ -107,6 +107,10 @@ static void op_back(struct shard *s, struct op *op)
             break;
         room_page_back(s, op);
         return;
+    case OP_CONTROL:
+        user_control(s, &op->control);
+        op_free(op);
+        return;
     case OP_ATTACH:
     case OP_DETACH:
     case OP_PRESENCE:

@@ -183,6 +183,43 @@ void user_behind(struct shard *s, const struct behind *b)
         poll_behind(poll_of(l), b->seq);
 }
 
+static void control_one(struct session *ses, const struct op_control *o)
+{
+    switch (o->act) {
+    case CONTROL_DISCONNECT:
+        ses->io->close(ses, 4009, o->text, CLOSE_SERVER);
+        break;
+    case CONTROL_JOIN:
+        session_put_in(ses, span_str(o->text));
+        break;
+    case CONTROL_LEAVE:
+        session_take_out(ses, span_str(o->text));
+        break;
+    }
+}
+
+void user_control(struct shard *s, const struct op_control *o)
+{
+    struct user *u = map_get(&s->users, span_str(o->user));
+    if (!u)
+        return;
+    u->held = true; /* the last session may go on the way */
+    for (struct list *l = u->sessions.next, *next; l != &u->sessions; l = next) {
+        struct session *ses = session_of(l);
+        next = l->next;
+        if (!o->device || strcmp(o->device, ses->device) == 0)
+            control_one(ses, o);
+    }
+    for (struct list *l = u->polls.next, *next; o->act == CONTROL_DISCONNECT && l != &u->polls; l = next) {
+        next = l->next;
+        if (!o->device || strcmp(o->device, poll_of(l)->device) == 0)
+            poll_end(poll_of(l));
+    }
+    u->held = false;
+    if (u->over)
+        free(u);
+}
+
 void users_free(struct shard *s)
 {
     struct user *u;

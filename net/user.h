@@ -8,6 +8,7 @@
 #include "core/list.h"
 
 struct behind;
+struct op_control;
 struct job;
 struct poll;
 struct session;
@@ -37,6 +38,8 @@ struct poll *user_poll(const struct shard *s, struct span user, struct span devi
 
 void user_deliver(struct shard *s, struct job *j);
 void user_behind(struct shard *s, const struct behind *b);
+/* Ends the user's connections here, or puts them into a room or out of it, whatever their tokens allow. */
+void user_control(struct shard *s, const struct op_control *o);
 void users_free(struct shard *s);
 
 #endif

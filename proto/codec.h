@@ -42,6 +42,8 @@ bool encode_ok_with(enum codec c, struct span ref, struct span object, struct bu
 /* {"type":"presence","room","user","change":"join"|"leave","seq"} */
 bool encode_presence(enum codec c, struct span room, struct span user, bool join, uint64_t seq,
                      struct buf *out) MUST_CHECK;
+/* The server has taken the connection out of a room: {"type":"unsubscribed","room":name}. */
+bool encode_unsubscribed(enum codec c, struct span room, struct buf *out) MUST_CHECK;
 /* code: a stable word; message: a sentence; retry_after in seconds, 0: left out. */
 bool encode_error(enum codec c, struct span ref, const char *code, const char *message, unsigned retry_after,
                   struct buf *out) MUST_CHECK;

@@ -146,6 +146,14 @@ bool encode_presence(enum codec c, struct span room, struct span user, bool join
     return emit_end(&e);
 }
 
+bool encode_unsubscribed(enum codec c, struct span room, struct buf *out)
+{
+    struct emit e;
+    begin(&e, c, out, SPAN_LIT("unsubscribed"));
+    emit_str(&e, SPAN_LIT("room"), room);
+    return emit_end(&e);
+}
+
 bool encode_error(enum codec c, struct span ref, const char *code, const char *message, unsigned retry_after,
                   struct buf *out)
 {

@@ -18,6 +18,9 @@
 --   'R': the same to a room with history
 -- On a room's presence channel:  'J' came or 'L' left | >I8 seq | >I8 prev | user
 --
+--   'X' alone | act: 'D' end connections, 'S' put into a room, 'U' take out of it | B devlen | >I2 userlen | device ('':
+--       all) | user | why, or the room
+--
 -- The library may be loaded by brokers of several versions: the highest VERSION stays.
 local VERSION = 3
 
@@ -363,6 +366,68 @@ local function sync(K, A)
   end
   return out
 end
+
+-- ---- what the server API asks of a user --------------------------------------------------------------------------
+
+-- How many entries have seq > cur and have not expired, for each of the cursors; the last number is of all entries.
+local function count_behind(qk, cursors, sec)
+  local out, at = {}, 0
+  for i = 1, #cursors + 1 do out[i] = 0 end
+  local n = redis.call('LLEN', qk)
+  while at < n do
+    local chunk = redis.call('LRANGE', qk, at, at + CHUNK - 1)
+    for i = 1, #chunk do
+      local seq, _, expires = struct.unpack(ENTRY, chunk[i])
+      if expires > sec then
+        for c = 1, #cursors do
+          if seq > cursors[c] then out[c] = out[c] + 1 end
+        end
+        out[#out] = out[#out] + 1
+      end
+    end
+    at = at + CHUNK
+  end
+  return out
+end
+
+-- KEYS m q   -> {1 if known, last seq, highest ack, gap, pending, "node node", then per device: name, "seq seen kind at",
+-- pending}
+local function user_info(K)
+  local m, devices, cursors = fields(K[1]), {}, {}
+  for f, value in pairs(m) do
+    local seq = device_read(string.sub(f, 1, 2) == 'd:' and value or nil)
+    if seq then devices[#devices + 1] = {string.sub(f, 3), value, seq} end
+  end
+  table.sort(devices, function(a, b) return a[1] < b[1] end)
+  for i = 1, #devices do cursors[i] = devices[i][3] end
+  local behind = count_behind(K[2], cursors, (clock()))
+  local out = {next(m) and 1 or 0, tonumber(m.s or 0), tonumber(m.a or 0), tonumber(m.g or 0), behind[#behind], m.n or ''}
+  for i = 1, #devices do
+    out[#out + 1], out[#out + 2], out[#out + 3] = devices[i][1], devices[i][2], behind[i]
+  end
+  return out
+end
+
+-- Empties the inbox; devices that had not had it all are told of a gap.   KEYS m q   -> entries that went
+local function inbox_clear(K)
+  local n = redis.call('LLEN', K[2])
+  if n == 0 then return 0 end
+  redis.call('UNLINK', K[2])
+  redis.call('HSET', K[1], 'g', redis.call('HGET', K[1], 's') or '0')
+  return n
+end
+
+-- To the nodes where the user is.   KEYS m   ARGV channel_prefix PUBLISH|SPUBLISH act user device text -> nodes reached
+local function control(K, A)
+  local reached = 0
+  local frame = 'X' .. A[3] .. struct.pack('>BI2', #A[5], #A[4]) .. A[5] .. A[4] .. A[6]
+  for nd in string.gmatch(redis.call('HGET', K[1], 'n') or '', '%S+') do
+    reached = reached + redis.call(A[2], A[1] .. nd, frame)
+  end
+  return reached
+end
+
+-- ---- a node's registrations --------------------------------------------------------------------------------------
 
 -- Takes a node's registrations back, `count` at a time (its own when it leaves, a dead one's by anybody).
 -- KEYS o   ARGV node count m_prefix -> {left, user that went offline...}
@@ -812,6 +877,9 @@ register('come', come, 'allow-oom')
 register('go', go, 'allow-oom')
 register('presence_sweep', presence_sweep, 'allow-oom')
 register('presence', presence, 'no-writes')
+register('user_info', user_info, 'no-writes')
+register('inbox_clear', inbox_clear, 'allow-oom')
+register('control', control, 'allow-oom')
 register('beat', beat, 'allow-oom')
 register('leave', leave, 'allow-oom')
 register('swept', swept, 'allow-oom')

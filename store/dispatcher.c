@@ -272,6 +272,9 @@ static void on_done(void *arg, struct op *op)
     case OP_QUERY:
         outlane_reply(&d->lanes[op->shard], op);
         break;
+    case OP_CONTROL:
+        outlane_control(&d->lanes[owner(d, span_str(op->control.user))], op);
+        break;
     }
 }
 

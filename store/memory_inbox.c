@@ -170,6 +170,25 @@ bool user_inbox_tail(const struct user_inbox *b, uint64_t before, unsigned limit
     return page->jobs || from == end;
 }
 
+unsigned user_inbox_pending(const struct user_inbox *b, uint64_t from, uint64_t now_s)
+{
+    unsigned n = 0;
+    for (unsigned i = count_upto(b, from); i < b->count; i++)
+        n += !expired(at(b, i), now_s);
+    return n;
+}
+
+unsigned user_inbox_clear(struct user_inbox *b)
+{
+    unsigned n = b->count;
+    if (n)
+        b->gap = b->top;
+    while (b->count)
+        job_unref(drop_first(b));
+    drop_ring(b);
+    return n;
+}
+
 /* ---- devices ---- */
 
 static struct inbox_device *find(struct user_inbox *b, const char *name)

@@ -58,6 +58,10 @@ bool user_inbox_tail(const struct user_inbox *b, uint64_t before, unsigned limit
 void user_inbox_move(struct user_inbox *b, const char *device, bool named, uint64_t seq, uint64_t now_s, bool attached);
 /* Trims to the lowest cursor of the devices whose session lasts, forgets the others. */
 void user_inbox_trim(struct user_inbox *b, uint64_t now_s, struct session_terms t);
+/* How many entries have seq > from and have not expired. */
+unsigned user_inbox_pending(const struct user_inbox *b, uint64_t from, uint64_t now_s);
+/* Empties it; devices that had not had it all are told of a gap. Returns how many entries went. */
+unsigned user_inbox_clear(struct user_inbox *b);
 /* Drops what has expired; returns when something will expire next, unix seconds, UINT64_MAX: never. */
 uint64_t user_inbox_expire(struct user_inbox *b, uint64_t now_s, struct session_terms t);
 /* Nothing is worth keeping: no entry, no session, no cursor. */

@@ -7,6 +7,7 @@
 #include "store/members.h"
 #include "store/memory_inbox.h"
 #include "store/memory_state.h"
+#include "store/memory_users.h"
 #include "store/room_query.h"
 
 /* A cluster of one. */
@@ -103,20 +104,25 @@ static enum op_status ask_rooms(struct memory_store *s, struct op *op)
     struct room_ask a;
     if (!room_ask_read(s->cfg, op, &a))
         return OP_REFUSED;
-    switch (op->query.kind) {
-    case QUERY_ROOMS:
+    if (op->query.kind == QUERY_ROOMS)
         return ask_names(s, op, &a);
-    case QUERY_ROOM:
+    if (op->query.kind == QUERY_ROOM)
         return ask_room(s, op, &a);
-    case QUERY_ROOM_HISTORY:
-        return ask_history(s, op, &a);
-    case QUERY_ROOM_PRESENCE:
-        return ask_presence(s, op, &a);
-    case QUERY_NODES:
-    case QUERY_STATS:
-        break;
-    }
-    return OP_REFUSED;
+    return op->query.kind == QUERY_ROOM_HISTORY ? ask_history(s, op, &a) : ask_presence(s, op, &a);
+}
+
+/* What is wanted of connections goes out before the answer. */
+static enum op_status ask_user(struct memory_store *s, struct op *op, unsigned user)
+{
+    struct user_inbox *b = map_get(&s->users, span_str(op->query.args[user]));
+    size_t before = b ? b->bytes : 0;
+    struct op *control;
+    enum op_status status = memory_user_query(b, s->node, clock_real_us() / 1000000, op, &control);
+    if (b)
+        s->bytes = s->bytes - before + b->bytes;
+    if (control)
+        memory_control(s, control);
+    return status;
 }
 
 enum op_status memory_query(struct memory_store *s, struct op *op)
@@ -130,6 +136,14 @@ enum op_status memory_query(struct memory_store *s, struct op *op)
     case QUERY_ROOM_HISTORY:
     case QUERY_ROOM_PRESENCE:
         return ask_rooms(s, op);
+    case QUERY_USER:
+    case QUERY_INBOX:
+    case QUERY_INBOX_CLEAR:
+    case QUERY_DISCONNECT:
+        return ask_user(s, op, 0);
+    case QUERY_ROOM_ADD:
+    case QUERY_ROOM_REMOVE:
+        return ask_user(s, op, 1);
     }
     return OP_REFUSED;
 }

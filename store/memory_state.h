@@ -47,6 +47,8 @@ struct wanted_room {
     char name[];
 };
 
+/* memory_store.c: takes an OP_CONTROL for connections here; there is room for it. */
+void memory_control(struct memory_store *s, struct op *op);
 /* memory_query.c: fills the op's reply; the status to end it with. */
 enum op_status memory_query(struct memory_store *s, struct op *op) MUST_CHECK;
 

@@ -86,6 +86,11 @@ static void put_out(struct memory_store *s, struct out o)
     event_active(s->turn, EV_TIMEOUT, 0);
 }
 
+void memory_control(struct memory_store *s, struct op *op)
+{
+    put_out(s, (struct out){.op = op});
+}
+
 static void finish(struct memory_store *s, struct op *op, enum op_status status, const char *sentence)
 {
     op->status = status;
@@ -632,6 +637,9 @@ static void submit(struct store *st, struct op *op)
         break;
     case OP_QUERY:
         finish(s, op, memory_query(s, op), "Memory is out.");
+        break;
+    case OP_CONTROL:
+        finish(s, op, OP_REFUSED, "This is not for the store.");
         break;
     }
 }

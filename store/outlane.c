@@ -4,6 +4,7 @@
  * Idea: nobody waits for a shard, so what finds the lane full is turned into state that cannot grow without bound:
  *   the store's state   the last one only
  *   replies             a list of the ops themselves, which the shards pay for: they posted them
+ *   controls            stand among the replies, at most OUTLANE_CONTROLS; the others are dropped and counted
  *   stored messages     their user's (or room's) highest seq, one entry a user; the shard fetches them from the inbox
  *   presence            the last change of each user in each room; one that undoes what the shard has not heard yet
  *                       takes both away
@@ -96,9 +97,12 @@ static bool flush_replies(struct outlane *l)
     while (!list_empty(&l->replies)) {
         struct list *node = l->replies.next;
         struct op *op = CONTAINER_OF(node, struct op, link);
+        bool control = op->kind == OP_CONTROL;
         list_unlink(node); /* before the push: afterwards the op is the shard's */
-        if (push(l, MSG_OP, 0, op))
+        if (push(l, MSG_OP, 0, op)) {
+            l->controls -= control;
             continue;
+        }
         node->next = l->replies.next;
         node->prev = &l->replies;
         l->replies.next->prev = node;
@@ -180,6 +184,19 @@ void outlane_reply(struct outlane *l, struct op *op)
 {
     if (!try_push(l, MSG_OP, 0, op))
         list_push(&l->replies, &op->link);
+}
+
+void outlane_control(struct outlane *l, struct op *op)
+{
+    if (try_push(l, MSG_OP, 0, op))
+        return;
+    if (l->controls == OUTLANE_CONTROLS) {
+        metric_add(l->metrics, M_DROP_LANE, 1);
+        op_free(op);
+        return;
+    }
+    l->controls++;
+    list_push(&l->replies, &op->link);
 }
 
 static void remember(struct outlane *l, struct map *of, struct span user, uint64_t seq)

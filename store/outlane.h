@@ -13,7 +13,8 @@ struct metrics;
 struct op;
 struct presence;
 
-#define OUTLANE_URGENT 1024 /* live messages of high priority that wait for room */
+#define OUTLANE_URGENT   1024 /* live messages of high priority that wait for room */
+#define OUTLANE_CONTROLS 1024 /* ops that nobody here asked for, that wait for room */
 
 struct outlane {
     struct inbox *inbox;
@@ -26,6 +27,7 @@ struct outlane {
     struct map last_changes; /* room, user -> its place in `changes` */
     struct job **urgent;     /* ring of OUTLANE_URGENT, made when first needed */
     unsigned first, count;
+    unsigned controls; /* of the replies: OP_CONTROL */
     bool state_pending, state;
 };
 
@@ -36,6 +38,7 @@ void outlane_fini(struct outlane *l);
 /* Each takes what it is given: a reference, the op. None waits. */
 void outlane_job(struct outlane *l, struct job *j);
 void outlane_reply(struct outlane *l, struct op *op);
+void outlane_control(struct outlane *l, struct op *op);
 void outlane_behind(struct outlane *l, struct span user, uint64_t seq);
 void outlane_room_behind(struct outlane *l, struct span room, uint64_t seq);
 /* Takes it. */

@@ -19,6 +19,7 @@
 #include "store/redis_keys.h"
 #include "store/redis_room_query.h"
 #include "store/redis_store.h"
+#include "store/redis_user_query.h"
 
 enum { OLDEST_REDIS = 7 };
 
@@ -288,6 +289,14 @@ void redis_query(struct redis_store *s, struct op *op)
     case QUERY_ROOM_HISTORY:
     case QUERY_ROOM_PRESENCE:
         redis_room_query(s, op);
+        return;
+    case QUERY_USER:
+    case QUERY_INBOX:
+    case QUERY_INBOX_CLEAR:
+    case QUERY_DISCONNECT:
+    case QUERY_ROOM_ADD:
+    case QUERY_ROOM_REMOVE:
+        redis_user_query(s, op);
         return;
     }
     redis_finish(s, op, status, NULL);

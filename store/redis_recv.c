@@ -31,6 +31,7 @@
 #include "store/redis_presence.h"
 #include "store/redis_rooms.h"
 #include "store/redis_store.h"
+#include "store/redis_user_query.h"
 #include "store/redis_users.h"
 
 enum {
@@ -123,6 +124,11 @@ static void take_targeted(struct redis_store *s, struct span channel, struct spa
 {
     if (payload.n && payload.p[0] == 'P') {
         redis_on_probe(s, payload);
+        return;
+    }
+    if (payload.n && payload.p[0] == 'X') {
+        if (!redis_take_control(s, payload))
+            redis_refuse(s, channel, payload, "not a control of this version");
         return;
     }
     while (payload.n) {

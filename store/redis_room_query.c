@@ -306,22 +306,12 @@ void redis_room_query(struct redis_store *s, struct op *op)
         redis_finish(s, op, OP_REFUSED, NULL);
         return;
     }
-    switch (op->query.kind) {
-    case QUERY_ROOMS:
+    if (op->query.kind == QUERY_ROOMS)
         ask_rooms(s, op, &a);
-        break;
-    case QUERY_ROOM:
+    else if (op->query.kind == QUERY_ROOM)
         ask_room(s, op, &a);
-        break;
-    case QUERY_ROOM_HISTORY:
+    else if (op->query.kind == QUERY_ROOM_HISTORY)
         ask_history(s, op, &a);
-        break;
-    case QUERY_ROOM_PRESENCE:
+    else
         ask_presence(s, op, &a);
-        break;
-    case QUERY_NODES:
-    case QUERY_STATS:
-        redis_finish(s, op, OP_REFUSED, NULL);
-        break;
-    }
 }

@@ -365,6 +365,9 @@ static void submit(struct store *st, struct op *op)
     case OP_QUERY:
         redis_query(s, op);
         break;
+    case OP_CONTROL:
+        redis_finish(s, op, OP_REFUSED, "This is not for the store.");
+        break;
     }
 }
 

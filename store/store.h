@@ -25,7 +25,8 @@ struct store_up {
     void *arg;
     /* A job has arrived for local receivers; takes one reference. */
     void (*job)(void *arg, struct job *j);
-    /* An op is done: status and reply half are filled. Takes the op. */
+    /* An op is done: status and reply half are filled. Takes the op. An OP_CONTROL is the store's own: what the server
+     * API, at any node, wants of a user's connections here. */
     void (*done)(void *arg, struct op *op);
     /* The store answers again / no longer (op_status AWAY until then). */
     void (*state)(void *arg, bool ready);

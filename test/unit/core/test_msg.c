@@ -86,6 +86,11 @@ static struct op *full_op(enum op_kind kind, struct job *shared)
         op->query.body = (uint8_t *)text("{}");
         op->query.reply = (uint8_t *)text("{}");
         break;
+    case OP_CONTROL:
+        op->control.user = text("alice");
+        op->control.device = text("phone");
+        op->control.text = text("lobby");
+        break;
     }
     return op;
 }
@@ -94,7 +99,7 @@ static void every_kind_of_op(void **state)
 {
     struct job *shared = some_job();
     (void)state;
-    for (int kind = OP_ATTACH; kind <= OP_QUERY; kind++) {
+    for (int kind = OP_ATTACH; kind <= OP_CONTROL; kind++) {
         op_free(op_new((enum op_kind)kind)); /* empty */
         op_free(full_op((enum op_kind)kind, shared));
     }
