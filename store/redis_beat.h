@@ -30,5 +30,7 @@ struct redis_sweep *redis_sweep_new(void) MUST_CHECK;
 void redis_sweep_free(struct redis_sweep *w);
 /* A node is dead and its registrations may still be there. One node at a time; the others are told of again. */
 void redis_sweep_heard(struct redis_store *s, struct span node);
+/* A part of the sweep that others do (rooms, presence) is over. */
+void redis_sweep_over(struct redis_store *s, bool good);
 
 #endif

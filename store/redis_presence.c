@@ -18,6 +18,7 @@
 
 #include <hiredis/hiredis.h>
 
+#include "store/redis_beat.h"
 #include "store/redis_keys.h"
 #include "store/redis_store.h"
 
@@ -257,21 +258,31 @@ void redis_presence_sync(struct redis_store *s)
 /* ---- sweeps ---- */
 
 struct sweep {
+    bool dead; /* of a dead node: redis_sweep.c waits for its end */
     uint8_t part;
     char node[];
 };
 
-static void send_sweep(struct redis_store *s, struct sweep *sw);
+static bool send_sweep(struct redis_store *s, struct sweep *sw);
+
+static void end_sweep(struct redis_store *s, struct sweep *sw, bool good)
+{
+    if (sw->dead)
+        redis_sweep_over(s, good);
+    free(sw);
+}
 
 static void on_sweep(void *owner, void *arg, const struct redisReply *r)
 {
-    if (r && r->type == REDIS_REPLY_INTEGER && r->integer > 0)
-        send_sweep(owner, arg);
-    else
-        free(arg);
+    bool good = r && r->type == REDIS_REPLY_INTEGER;
+    bool more = good && r->integer > 0;
+    if (more)
+        good = more = send_sweep(owner, arg);
+    if (!more)
+        end_sweep(owner, arg, good);
 }
 
-static void send_sweep(struct redis_store *s, struct sweep *sw)
+static bool send_sweep(struct redis_store *s, struct sweep *sw)
 {
     redis_fcall(s, "crier_presence_sweep", 1);
     redis_key(s, &s->args, sw->part, "P", span_str(sw->node));
@@ -279,27 +290,28 @@ static void send_sweep(struct redis_store *s, struct sweep *sw)
     resp_u64(&s->args, SWEEP_COUNT);
     redis_part_key(s, &s->args, sw->part, "");
     arg_channel(s);
-    if (redis_send(s, on_sweep, sw, true) == REDIS_SENT)
-        return;
-    redis_conn_drop(s->cmd, "the presence of a node could not be taken back");
-    free(sw);
+    return redis_send(s, on_sweep, sw, true) == REDIS_SENT;
 }
 
-void redis_presence_sweep_part(struct redis_store *s, const char *node, uint8_t part)
+bool redis_presence_sweep_part(struct redis_store *s, const char *node, uint8_t part, bool dead)
 {
     struct sweep *sw = malloc(sizeof(*sw) + strlen(node) + 1);
     if (!sw)
-        return;
+        return false;
+    sw->dead = dead;
     sw->part = part;
     memcpy(sw->node, node, strlen(node) + 1);
-    send_sweep(s, sw);
+    if (send_sweep(s, sw))
+        return true;
+    free(sw);
+    return false;
 }
 
 void redis_presence_sweep(struct redis_store *s)
 {
     redis_presence_flush(s);
     for (unsigned part = 0; part < REDIS_PARTS; part++) {
-        if (!list_empty(&s->presence->parts[part]))
-            redis_presence_sweep_part(s, s->node, (uint8_t)part);
+        if (!list_empty(&s->presence->parts[part]) && !redis_presence_sweep_part(s, s->node, (uint8_t)part, false))
+            redis_conn_drop(s->cmd, "what this node had registered could not be taken back");
     }
 }

@@ -22,8 +22,9 @@ void redis_presence_sync(struct redis_store *s);
 void redis_presence_flush(struct redis_store *s);
 /* Takes all of it back: the node leaves. */
 void redis_presence_sweep(struct redis_store *s);
-/* Takes back what a node registered in one partition, page by page; who leaves by that is told to all who watch. */
-void redis_presence_sweep_part(struct redis_store *s, const char *node, uint8_t part);
+/* Takes back what a node registered in one partition, page by page. dead: redis_sweep_over is called at the end. False:
+ * nothing was sent. */
+bool redis_presence_sweep_part(struct redis_store *s, const char *node, uint8_t part, bool dead) MUST_CHECK;
 
 struct redis_watch *redis_watch_new(void) MUST_CHECK;
 void redis_watch_free(struct redis_watch *w);

@@ -23,7 +23,8 @@ bool redis_room_came(struct redis_store *s, struct span room, uint64_t seq);
 void redis_rooms_sync(struct redis_store *s);
 /* Takes all registrations back: the node leaves. */
 void redis_rooms_sweep(struct redis_store *s);
-/* Takes back what a node registered in one partition, page by page. */
-void redis_rooms_sweep_part(struct redis_store *s, const char *node, uint8_t part);
+/* Takes back what a node registered in one partition, page by page. dead: redis_sweep_over is called at the end. False:
+ * nothing was sent. */
+bool redis_rooms_sweep_part(struct redis_store *s, const char *node, uint8_t part, bool dead) MUST_CHECK;
 
 #endif

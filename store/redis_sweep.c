@@ -90,12 +90,21 @@ static void go_on(struct redis_store *s)
     struct redis_sweep *w = s->sweep;
     while (!w->broken && w->next < REDIS_PARTS && w->flying < WINDOW) {
         uint8_t part = (uint8_t)(w->first + w->next++);
-        redis_rooms_sweep_part(s, w->node, part);
-        redis_presence_sweep_part(s, w->node, part);
+        bool rooms = redis_rooms_sweep_part(s, w->node, part, true);
+        bool presence = redis_presence_sweep_part(s, w->node, part, true);
+        w->flying += (unsigned)rooms + (unsigned)presence;
+        w->broken |= !rooms || !presence;
         sweep_users(s, part);
     }
     if (w->under_way && w->flying == 0)
         finish(s);
+}
+
+void redis_sweep_over(struct redis_store *s, bool good)
+{
+    s->sweep->flying--;
+    s->sweep->broken |= !good;
+    go_on(s);
 }
 
 void redis_sweep_heard(struct redis_store *s, struct span node)
