@@ -103,7 +103,7 @@ static const struct route routes[] = {
 
 /* Files of the binary have no line of their own: one for those of the console, one for the others. */
 static const struct route console_asset = {"/console/", HTTP_GET, ROUTE_INTERNAL, NULL, asset_serve, NULL};
-static const struct route public_asset = {"/", HTTP_GET, 0, NULL, asset_serve, NULL};
+static const struct route public_asset = {"/", HTTP_GET, ROUTE_CORS, NULL, asset_serve, NULL};
 
 static bool enabled(const struct route *r, const struct config *cfg, bool public)
 {

@@ -76,7 +76,7 @@ export class Crier {
   open() {
     if (this.state !== 'closed') return;
     this.#listen('add');
-    this.#attempt = this.#refused = 0;
+    this.#attempt = this.#refused = this.#at = 0;
     this.#connect();
   }
 
