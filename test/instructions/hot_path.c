@@ -8,7 +8,7 @@
  * The counted functions are the shard's `run` and, here, `make_jobs`. Two runs with different N, subtracted, leave the
  * cost of a message without that of starting and connecting.
  */
-#include "shard_world.h"
+#include "test/unit/net/shard_world.h"
 
 #include <arpa/inet.h>
 #include <sys/socket.h>
