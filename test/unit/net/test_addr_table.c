@@ -121,11 +121,14 @@ static void threads(void **state)
         w[i] = (struct worker){.t = t, .inside = &inside, .addr = 7};
         assert_int_equal(pthread_create(&thread[i], NULL, come_and_go, &w[i]), 0);
     }
-    for (unsigned i = 0; i < 4; i++) {
+    for (unsigned i = 0; i < 4; i++)
         assert_int_equal(pthread_join(thread[i], NULL), 0);
+    unsigned got = 0; /* not each: who is stopped inside keeps the others out */
+    for (unsigned i = 0; i < 4; i++) {
         assert_false(w[i].over);
-        assert_true(w[i].got > 0);
+        got += w[i].got;
     }
+    assert_true(got > 0);
     assert_true(addr_enter(t, v4(a, 7)));
     assert_true(addr_enter(t, v4(a, 7)));
     assert_false(addr_enter(t, v4(a, 7)));
