@@ -111,6 +111,11 @@
     X(HOLES, C, "crier_holes_total", "", "Times a node, this one too, said that it missed bare publishes.")            \
     X(INGEST_EVICTED, C, "crier_ingest_evicted_total", "",                                                             \
       "Bare publishes of other nodes let go early, since the window was full.")                                        \
+    X(SYNC_MS, G, "crier_sync_milliseconds", "", "How long all users took to be registered again, the last time.")     \
+    X(AUDITS, C, "crier_audits_total", "", "Times the shards, the store and its keys were compared.")                  \
+    X(AUDIT_MS, G, "crier_audit_milliseconds", "", "How long the last of them took.")                                  \
+    X(AUDIT_BEHIND, C, "crier_audit_behind_total", "", "Users told by an audit that there is more for them.")          \
+    X(AUDIT_MENDED, C, "crier_audit_mended_total", "", "Registrations that an audit made or took back.")               \
     X(INGEST_LOST, C, "crier_ingest_lost_total", "", "Bare publishes given up: too many, or Redis away for too long.")
 
 #endif

@@ -55,6 +55,10 @@ void msg_drop(void *arg, struct item it)
     case MSG_OP:
         op_free(it.ptr);
         break;
+    case MSG_CENSUS:
+    case MSG_NODE:
+        free(it.ptr);
+        break;
     case MSG_CALL:
         call_free(it.ptr);
         break;

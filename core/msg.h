@@ -17,6 +17,8 @@ enum msg_kind {
     MSG_PRESENCE,    /* dispatcher -> shard; ptr: struct presence; somebody came into a watched room or left it */
     MSG_STORE_STATE, /* dispatcher -> shard; arg: 1 the store answers, 0 it is away */
     MSG_OP,          /* shard -> dispatcher -> shard; ptr: struct op */
+    MSG_CENSUS,      /* dispatcher -> shard -> dispatcher; ptr: struct census */
+    MSG_NODE,        /* dispatcher -> shard; ptr: char *, freed with free(): this node's name from here on */
     MSG_CALL,        /* shard -> shard -> shard; ptr: struct call */
     MSG_MOVE,        /* shard -> shard; ptr: struct conn (net/), detached from its old event base */
     MSG_STOP,        /* main -> all; arg: enum stop_phase */

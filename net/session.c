@@ -95,7 +95,7 @@ static void say_welcome(struct session *s, uint64_t pending)
         .conn = s->conn->id,
         .user = span_str(s->user ? s->user->name : NULL),
         .device = span_str(s->device),
-        .node = span_str(sh->env->node),
+        .node = span_str(sh->node),
         .cursor = s->acked,
         .pending = pending,
         .ping_s = cfg->ping_ms / 1000,
@@ -451,6 +451,16 @@ void session_op_done(struct session *s, struct op *op)
         op_free(op);
         break;
     }
+}
+
+void session_nudge(struct session *s)
+{
+    if (!s->conn->shard->store_ready || s->fetching || !s->user || s->conn->state != CONN_OPEN)
+        return;
+    if (s->state == SESSION_ATTACHING)
+        (void)submit_attach(s);
+    else
+        session_pump(s);
 }
 
 void session_store_back(struct shard *sh)

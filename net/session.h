@@ -94,6 +94,8 @@ void session_op_done(struct session *s, struct op *op);
 void session_ack(struct session *s, uint64_t seq);
 /* Room in the output queue or in the window: fetch what was left to the inbox. */
 void session_pump(struct session *s);
+/* Asks again for what an answer that failed left open. */
+void session_nudge(struct session *s);
 /* Its output queue is empty: the same for the inbox and all rooms. */
 void session_drained(struct session *s);
 /* Milliseconds until the token needs attention (warning or end); 0: never. Warns and closes when it is time. */

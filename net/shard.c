@@ -27,6 +27,7 @@
 #include "core/msg.h"
 #include "core/owner.h"
 #include "net/call.h"
+#include "net/census.h"
 #include "net/conn.h"
 #include "net/deflate.h"
 #include "net/flush.h"
@@ -190,6 +191,13 @@ static void take(void *arg, struct item it)
     case MSG_OP:
         op_back(s, it.ptr);
         break;
+    case MSG_CENSUS:
+        census_take(s, it.ptr);
+        break;
+    case MSG_NODE:
+        free(s->renamed);
+        s->node = s->renamed = it.ptr;
+        break;
     case MSG_CALL:
         call_arrived(s, it.ptr);
         break;
@@ -317,6 +325,7 @@ static void end_turn(struct shard_thread *t)
     hand_over(s);
     calls_retry(s);
     retry_ops(s);
+    census_retry(s);
     reap(s);
     arm_tick(s);
     tell_stopped(t);
@@ -397,6 +406,7 @@ static void tear_down(struct shard *s)
     reap(s);
     retry_ops(s);
     struct list *l;
+    free(s->census);
     while ((l = list_pop(&s->unsent_ops)) != NULL)
         op_free(CONTAINER_OF(l, struct op, link));
 }
@@ -420,6 +430,7 @@ static void release(struct shard *s)
     idmap_fini(&s->polls);
     free(s->rx);
     free(s->staging);
+    free(s->renamed);
 }
 
 struct shard *shard_start(const struct net_env *env, unsigned index, struct inbox *in, struct metrics *m,
@@ -434,6 +445,7 @@ struct shard *shard_start(const struct net_env *env, unsigned index, struct inbo
     s->env = env;
     s->cfg = env->cfg;
     s->index = index;
+    s->node = env->node;
     s->inbox = in;
     s->m = m;
     snprintf(t->name, sizeof t->name, "shard-%u", index % 1000);

@@ -17,6 +17,7 @@
 #include "core/wheel.h"
 #include "net/net_env.h"
 
+struct census;
 struct conn;
 struct deflate;
 struct flusher;
@@ -30,6 +31,8 @@ struct shard {
     const struct net_env *env;
     const struct config *cfg;
     unsigned index;
+    const char *node; /* the node's name: env's, or `renamed` */
+    char *renamed;
     struct metrics *m;
     struct inbox *inbox;
 
@@ -51,6 +54,10 @@ struct shard {
     struct list busy_rooms; /* rooms with messages that this turn has brought */
     struct list ack_dirty;  /* sessions whose cursor is to be written */
     struct timer ack_timer;
+
+    struct census *census; /* a page that waits for room in the dispatcher's lane (net/census.h) */
+    size_t census_at;      /* where the walk over `users` goes on */
+    unsigned census_epoch;
 
     struct idmap polls;      /* struct poll (net/poll.h), by id */
     struct list idle_polls;  /* the longest idle first */

@@ -22,7 +22,7 @@
 --       all) | user | why, or the room
 --
 -- The library may be loaded by brokers of several versions: the highest VERSION stays.
-local VERSION = 3
+local VERSION = 4
 
 local META_S = 2592000   -- an untouched m lives 30 days
 local RENEW_S = 86400    -- its life is renewed at most once a day
@@ -353,10 +353,11 @@ local function ack(K, A)
 end
 
 -- After a reconnect: registers again and compares.
--- KEYS o, then m per user   ARGV node, then per user: user last -> {index, top, ...} of those with top > last
+-- KEYS o, then m per user   ARGV node, then per user: user last
+-- -> {how many the node has registered here, then index, top of those with top > last}
 local function sync(K, A)
   local sec = clock()
-  local out = {}
+  local out = {0}
   for i = 2, #K do
     local v = redis.call('HMGET', K[i], 's', 'n', 'y')
     add_node(K[i], K[1], A[2 * i - 2], A[1], v[2])
@@ -364,6 +365,7 @@ local function sync(K, A)
     local top = tonumber(v[1] or 0)
     if top > tonumber(A[2 * i - 1]) then out[#out + 1], out[#out + 2] = i - 1, top end
   end
+  out[1] = redis.call('SCARD', K[1])
   return out
 end
 

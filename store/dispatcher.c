@@ -32,6 +32,7 @@
 #include "core/msg.h"
 #include "core/owner.h"
 #include "store/outlane.h"
+#include "store/rollcall.h"
 #include "store/store.h"
 
 enum { MAX_SHARDS = 64, INBOX_BATCH = 256, LEAVE_MS = 2000, LEAVE_LOOK_MS = 10 };
@@ -52,6 +53,7 @@ struct dispatcher {
     struct store *store;
     struct event *inbox_event, *linger_timer, *leave_timer;
     struct outlane lanes[MAX_SHARDS];
+    struct rollcall rollcall;
     struct map rooms;
     struct list lingering; /* soonest due first */
     /* what main is to be told */
@@ -295,6 +297,19 @@ static void on_ready(void *arg, bool ready)
     atomic_store_explicit(d->env.ready, ready && !d->draining, memory_order_release);
 }
 
+static void on_audit(void *arg)
+{
+    struct dispatcher *d = arg;
+    rollcall_start(&d->rollcall);
+}
+
+static void on_renamed(void *arg, const char *name)
+{
+    struct dispatcher *d = arg;
+    for (unsigned i = 0; i < d->env.nshards; i++)
+        outlane_node(&d->lanes[i], name);
+}
+
 static uint64_t sum(const struct dispatcher *d, enum metric id)
 {
     uint64_t n = 0;
@@ -362,6 +377,9 @@ static void take(void *arg, struct item it)
     case MSG_OP:
         take_op(d, it.ptr);
         break;
+    case MSG_CENSUS:
+        rollcall_take(&d->rollcall, it.ptr);
+        break;
     case MSG_STOP:
         take_stop(d, (enum stop_phase)it.arg);
         break;
@@ -374,6 +392,7 @@ static void take(void *arg, struct item it)
     case MSG_ROOM_BEHIND:
     case MSG_PRESENCE:
     case MSG_STORE_STATE:
+    case MSG_NODE:
     case MSG_CALL:
     case MSG_MOVE:
         msg_drop(NULL, it);
@@ -504,6 +523,8 @@ static struct store *open_store(struct dispatcher *d, char *err, size_t errlen)
                                 .behind = on_behind,
                                 .room_behind = on_room_behind,
                                 .presence = on_presence,
+                                .audit = on_audit,
+                                .renamed = on_renamed,
                                 .about = on_about};
     const struct dispatcher_env *e = &d->env;
     if (e->cfg->redis)
@@ -528,7 +549,9 @@ struct dispatcher *dispatcher_start(const struct dispatcher_env *env, char *err,
     for (unsigned i = 0; i < env->nshards; i++)
         outlane_init(&d->lanes[i], env->shards[i], env->nshards, env->metrics);
     snprintf(err, errlen, "Memory or file descriptors are out.");
-    if (!open_events(d) || !(d->store = open_store(d, err, errlen)) || pthread_create(&d->thread, NULL, run, d) != 0) {
+    bool good = open_events(d) && (d->store = open_store(d, err, errlen)) != NULL;
+    d->rollcall = (struct rollcall){.lanes = d->lanes, .nshards = env->nshards, .store = d->store};
+    if (!good || pthread_create(&d->thread, NULL, run, d) != 0) {
         dispatcher_free(d);
         return NULL;
     }

@@ -79,12 +79,14 @@ void outlane_fini(struct outlane *l)
     while (l->count)
         job_unref(pop_urgent(l));
     free(l->urgent);
+    free(l->node);
+    free(l->census);
 }
 
 bool outlane_waiting(const struct outlane *l)
 {
-    return l->state_pending || !list_empty(&l->replies) || l->behind.count || l->rooms_behind.count || l->count ||
-           !list_empty(&l->changes);
+    return l->state_pending || l->node || l->census || !list_empty(&l->replies) || l->behind.count ||
+           l->rooms_behind.count || l->count || !list_empty(&l->changes);
 }
 
 static bool push(struct outlane *l, enum msg_kind kind, uint32_t arg, void *ptr)
@@ -153,6 +155,11 @@ void outlane_flush(struct outlane *l)
             return;
         l->state_pending = false;
     }
+    if (l->node) {
+        if (!push(l, MSG_NODE, 0, l->node))
+            return;
+        l->node = NULL;
+    }
     if (!flush_changes(l) || !flush_replies(l) || !flush_behind(l, &l->behind, MSG_BEHIND) ||
         !flush_behind(l, &l->rooms_behind, MSG_ROOM_BEHIND))
         return;
@@ -161,6 +168,8 @@ void outlane_flush(struct outlane *l)
             return;
         (void)pop_urgent(l);
     }
+    if (l->census && push(l, MSG_CENSUS, 0, l->census)) /* last: it tells what all before it have brought */
+        l->census = NULL;
 }
 
 static bool try_push(struct outlane *l, enum msg_kind kind, uint32_t arg, void *ptr)
@@ -177,6 +186,23 @@ void outlane_state(struct outlane *l, bool ready)
 {
     l->state_pending = true;
     l->state = ready;
+    outlane_flush(l);
+}
+
+void outlane_node(struct outlane *l, const char *name)
+{
+    char *copy = span_dup(span_str(name));
+    if (!copy)
+        return;
+    free(l->node);
+    l->node = copy;
+    outlane_flush(l);
+}
+
+void outlane_census(struct outlane *l, struct census *page)
+{
+    free(l->census);
+    l->census = page;
     outlane_flush(l);
 }
 

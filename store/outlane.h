@@ -8,6 +8,7 @@
 #include "core/list.h"
 #include "core/map.h"
 
+struct census;
 struct job;
 struct metrics;
 struct op;
@@ -29,6 +30,8 @@ struct outlane {
     unsigned first, count;
     unsigned controls; /* of the replies: OP_CONTROL */
     bool state_pending, state;
+    char *node;            /* a new name of the node */
+    struct census *census; /* the page to be filled */
 };
 
 void outlane_init(struct outlane *l, struct inbox *inbox, unsigned lane, struct metrics *m);
@@ -44,6 +47,10 @@ void outlane_room_behind(struct outlane *l, struct span room, uint64_t seq);
 /* Takes it. */
 void outlane_presence(struct outlane *l, struct presence *p);
 void outlane_state(struct outlane *l, bool ready);
+/* The newer name wins. Borrows it. */
+void outlane_node(struct outlane *l, const char *name);
+/* Takes the page; there is one at a time. */
+void outlane_census(struct outlane *l, struct census *page);
 
 /* Sends what waits, as far as there is room. */
 void outlane_flush(struct outlane *l);

@@ -29,6 +29,7 @@
 #include "core/clock.h"
 #include "core/config.h"
 #include "core/metrics.h"
+#include "store/redis_audit.h"
 #include "store/redis_ingest.h"
 #include "store/redis_keys.h"
 #include "store/redis_presence.h"
@@ -263,6 +264,7 @@ static void on_join_beat(void *owner, void *arg, const struct redisReply *r)
     redis_presence_sync(s);
     redis_watch_sync(s);
     redis_beat_now(s);
+    redis_audit_begin(s);
     send_probe(s);
     redis_tell(s);
 }
@@ -295,6 +297,7 @@ void redis_tick(struct redis_store *s)
     send_probe(s);
     redis_kept_flush(s);
     redis_presence_flush(s);
+    redis_audit_tick(s);
     const char *why = deaf(s);
     if (!why)
         return;

@@ -234,7 +234,7 @@ static void drop_sync(struct redis_store *s, struct sync *sy)
 /* {index, top, ...} of those that have more than `last`. */
 static void take_sync(struct redis_store *s, struct sync *sy, const struct redisReply *r)
 {
-    for (size_t i = 0; i + 1 < r->elements; i += 2) {
+    for (size_t i = 1; i + 1 < r->elements; i += 2) {
         const struct redisReply *at = r->element[i], *top = r->element[i + 1];
         if (at->type != REDIS_REPLY_INTEGER || top->type != REDIS_REPLY_INTEGER || at->integer < 1 ||
             at->integer > (long long)sy->n || top->integer < 0)

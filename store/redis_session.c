@@ -143,6 +143,11 @@ static void send_detach(struct redis_store *s, const char *user, const char *dev
     free(d);
 }
 
+void redis_unregister(struct redis_store *s, const char *user)
+{
+    send_detach(s, user, "", false, true, 0);
+}
+
 void redis_kept_flush(struct redis_store *s)
 {
     size_t it = 0;

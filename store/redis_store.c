@@ -28,6 +28,7 @@
 #include "core/config.h"
 #include "core/metrics.h"
 #include "proto/room_rules.h"
+#include "store/redis_audit.h"
 #include "store/redis_beat.h"
 #include "store/redis_ingest.h"
 #include "store/redis_presence.h"
@@ -371,6 +372,11 @@ static void submit(struct store *st, struct op *op)
     }
 }
 
+static void census(struct store *st, const struct census *page)
+{
+    redis_audit_census(self(st), page);
+}
+
 static bool ready(const struct store *st)
 {
     return is_ready(self(st));
@@ -416,6 +422,7 @@ static void free_store(struct store *st)
     redis_watch_free(s->watch);
     redis_ingest_free(s->ingest);
     redis_sweep_free(s->sweep);
+    redis_audit_free(s->audit);
     struct event *events[] = {s->tick, s->finish, s->interest_timer, s->batch_turn};
     for (size_t i = 0; i < ARRAY_LEN(events); i++) {
         if (events[i])
@@ -489,7 +496,8 @@ static bool open_tables(struct redis_store *s)
     s->watch = redis_watch_new();
     s->ingest = redis_ingest_new(s);
     s->sweep = redis_sweep_new();
-    return s->rooms && s->presence && s->watch && s->ingest && s->sweep;
+    s->audit = redis_audit_new();
+    return s->rooms && s->presence && s->watch && s->ingest && s->sweep && s->audit;
 }
 
 static const struct store_ops redis_ops = {
@@ -499,6 +507,7 @@ static const struct store_ops redis_ops = {
     .unsubscribe = unsubscribe,
     .watch = watch,
     .unwatch = unwatch,
+    .census = census,
     .ready = ready,
     .leave = leave,
     .idle = idle,

@@ -86,6 +86,7 @@ struct redis_store {
     size_t push_bytes;
     struct redis_ingest *ingest; /* redis_ingest.c: raw messages */
     struct redis_sweep *sweep;   /* redis_sweep.c */
+    struct redis_audit *audit;   /* redis_audit.c */
     uint64_t refused_window_ms;
     unsigned refused_seen;
     struct log_limit noise;
@@ -110,6 +111,8 @@ void redis_ack(struct redis_store *s, struct op *op);
 /* Makes the detaches that could not be made. */
 void redis_kept_flush(struct redis_store *s);
 void redis_kept_free(struct redis_store *s);
+/* The user is not on this node: takes its registration back. */
+void redis_unregister(struct redis_store *s, const char *user);
 
 /* ---- redis_push.c ---- */
 void redis_push(struct redis_store *s, struct op *op);

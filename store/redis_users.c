@@ -14,6 +14,9 @@
 
 #include <hiredis/hiredis.h>
 
+#include "core/clock.h"
+#include "core/metrics.h"
+#include "store/redis_audit.h"
 #include "store/redis_keys.h"
 #include "store/redis_store.h"
 #include "store/redis_users.h"
@@ -57,6 +60,7 @@ struct ruser *redis_user_want(struct redis_store *s, struct span name)
         return NULL;
     u->registered = true;
     u->refs++;
+    redis_audit_touch(s, u);
     return u;
 }
 
@@ -94,13 +98,14 @@ void redis_users_free(struct redis_store *s)
 /* ---- sync ---- */
 
 struct sync {
+    uint64_t began_ms;
     unsigned n;
     struct ruser *v[SYNC_BATCH]; /* one reference each */
 };
 
 static void take_sync(struct redis_store *s, struct sync *sy, const struct redisReply *r)
 {
-    for (size_t i = 0; i + 1 < r->elements; i += 2) {
+    for (size_t i = 1; i + 1 < r->elements; i += 2) {
         const struct redisReply *at = r->element[i], *top = r->element[i + 1];
         if (at->type != REDIS_REPLY_INTEGER || top->type != REDIS_REPLY_INTEGER || at->integer < 1 ||
             at->integer > (long long)sy->n || top->integer < 0)
@@ -117,6 +122,7 @@ static void on_sync(void *owner, void *arg, const struct redisReply *r)
 {
     struct redis_store *s = owner;
     struct sync *sy = arg;
+    metric_set(s->metrics, M_SYNC_MS, clock_mono_ms() - sy->began_ms); /* the last one says how long all took */
     char why[96];
     if (redis_judge(s, r, why, sizeof(why)) == OP_OK && r->type == REDIS_REPLY_ARRAY)
         take_sync(s, sy, r);
@@ -146,7 +152,7 @@ static void send_sync(struct redis_store *s, struct sync *sy, uint8_t part)
     free(sy);
 }
 
-static void sync_part(struct redis_store *s, uint8_t part)
+static void sync_part(struct redis_store *s, uint8_t part, uint64_t began_ms)
 {
     struct list *l = s->parts[part].next;
     while (l != &s->parts[part]) {
@@ -156,6 +162,7 @@ static void sync_part(struct redis_store *s, uint8_t part)
             return;
         }
         sy->n = 0;
+        sy->began_ms = began_ms;
         for (; l != &s->parts[part] && sy->n < SYNC_BATCH; l = l->next) {
             struct ruser *u = CONTAINER_OF(l, struct ruser, link);
             if (!u->registered)
@@ -172,8 +179,9 @@ static void sync_part(struct redis_store *s, uint8_t part)
 
 void redis_users_sync(struct redis_store *s)
 {
+    uint64_t now = clock_mono_ms();
     for (unsigned part = 0; part < REDIS_PARTS && redis_conn_is_up(s->cmd); part++)
-        sync_part(s, (uint8_t)part);
+        sync_part(s, (uint8_t)part, now);
 }
 
 /* ---- goodbye ---- */

@@ -12,6 +12,9 @@ struct redis_store;
 struct ruser {
     struct list link; /* its partition's */
     uint64_t last;    /* highest seq that has been passed on */
+    uint64_t seen;    /* what its shard says it has got, in this round of the audit (redis_audit.c) */
+    uint32_t round;   /* the last one in which it was told of, or wanted */
+    uint32_t checked; /* the last one in which it was compared */
     unsigned refs;    /* commands under way that point here */
     bool registered;  /* a session wants it here */
     bool attached;    /* one attach has succeeded */

@@ -7,6 +7,7 @@
 
 #include "core/msg.h"
 
+struct census;
 struct config;
 struct event_base;
 struct metrics;
@@ -38,6 +39,8 @@ struct store_up {
     void (*room_behind)(void *arg, struct span room, uint64_t seq);
     /* Somebody came into a room that is watched here, or left it. Takes it. */
     void (*presence)(void *arg, struct presence *p);
+    /* Asks for a census of all shards. */
+    void (*audit)(void *arg);
     /* The node has a new name in the cluster: it was taken for dead. Borrowed. May be NULL. */
     void (*renamed)(void *arg, const char *name);
     /* Asks for what the node says of itself (called inside any call). */
@@ -55,6 +58,9 @@ struct store_ops {
     /* From the answer (OP_WATCH) on every change of who is in the room, in the whole cluster, comes as `presence`. */
     void (*watch)(struct store *s, struct span room, struct op *op);
     void (*unwatch)(struct store *s, struct span room);
+    /* A page of who is on a shard, borrowed; NULL: all shards have told all, in the round that up.audit asked for. NULL
+     * where that is never asked for. */
+    void (*census)(struct store *s, const struct census *page);
     /* True while the node's own probe comes back. */
     bool (*ready)(const struct store *s);
     /* The node is about to stop: writes what is still to be written and says goodbye to the other nodes. */

@@ -303,6 +303,8 @@ static void take(void *arg, struct item it)
     case MSG_ROOM_BEHIND:
     case MSG_PRESENCE:
     case MSG_OP:
+    case MSG_CENSUS:
+    case MSG_NODE:
     case MSG_CALL:
     case MSG_MOVE:
     case MSG_STOP:

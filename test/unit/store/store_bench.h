@@ -41,6 +41,7 @@ struct bench {
     unsigned nroom_behind, nchanges;
     struct presence *changes[MAX_SEEN];
     char renamed[256];
+    unsigned naudits;
 };
 
 static inline void bench_job(void *arg, struct job *j)
@@ -81,6 +82,11 @@ static inline void bench_renamed(void *arg, const char *name)
 {
     struct bench *b = arg;
     snprintf(b->renamed, sizeof(b->renamed), "%s", name);
+}
+
+static inline void bench_audit(void *arg)
+{
+    ((struct bench *)arg)->naudits++;
 }
 
 static inline void bench_about(void *arg, struct store_about *out)
@@ -143,6 +149,7 @@ static inline void bench_open(struct bench *b)
                           .presence = bench_presence,
                           .behind = bench_behind,
                           .about = bench_about,
+                          .audit = bench_audit,
                           .renamed = bench_renamed};
     char err[160] = "";
     b->state = b->ready = false;

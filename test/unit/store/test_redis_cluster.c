@@ -7,6 +7,7 @@
  */
 #include "store/store_bench.h"
 
+#include "core/census.h"
 #include "store/redis_proc.h"
 
 enum { MAX_NODES = 5 };
@@ -457,6 +458,99 @@ static void a_killed_redis_and_what_was_read_before(void **state)
     close_cluster(&c);
 }
 
+/* ---- the audit ---- */
+
+static void tell(struct census *page, const char *user, uint64_t last)
+{
+    struct census_user *u = &page->v[page->n++];
+    u->last = last;
+    u->len = (uint8_t)strlen(user);
+    memcpy(u->name, user, u->len);
+}
+
+static bool is_on(struct cluster *c, const char *user, const char *node)
+{
+    redisReply *keys = cmd("KEYS %s{*}:m:%s", c->prefix, user);
+    if (keys->elements != 1)
+        return false;
+    redisReply *n = redisCommand(server.c, "HGET %s n", keys->element[0]->str);
+    bool on = n->type == REDIS_REPLY_STRING && strstr(n->str, node);
+    freeReplyObject(n);
+    return on;
+}
+
+static void an_audit_mends_what_the_three_views_differ_in(void **state)
+{
+    (void)state;
+    struct cluster c;
+    open_cluster(&c, 1);
+    struct bench *b = c.v[0];
+    assert_int_equal(b->naudits, 1); /* it follows the join */
+    b->store->ops->census(b->store, NULL);
+    UNTIL(&c, metric_get(&b->metrics, M_AUDITS) == 1);
+
+    static const char *const users[] = {"missed", "fine", "unsaid", "gone"};
+    uint64_t seq[4];
+    for (unsigned i = 0; i < 4; i++) {
+        bench_attach(b, users[i], "d");
+        seq[i] = bench_push(b, TARGET_USER, users[i], "1", NULL, UINT32_MAX)->seq;
+    }
+    bench_attach(b, "elsewhere", "d");
+    for (unsigned i = 0; i < 300; i++) { /* more than a batch and a page */
+        char name[16];
+        snprintf(name, sizeof(name), "many%u", i);
+        bench_attach(b, name, "d");
+    }
+    UNTIL(&c, b->njobs == 4);
+    /* A registration that nobody here knows of, and one that Redis has lost. */
+    redisReply *keys = cmd("KEYS %s{*}:m:elsewhere", c.prefix);
+    char key[80], set[160];
+    snprintf(key, sizeof(key), "%s", keys->element[0]->str);
+    snprintf(set, sizeof(set), "%s{%.2s}:o:%s", c.prefix, strchr(key, '{') + 1, b->node);
+    bench_detach(b, "elsewhere", "d", true, 0);
+    UNTIL(&c, !is_on(&c, "elsewhere", b->node));
+    cmd("HSET %s n %s", key, b->node);
+    cmd("SADD %s elsewhere", set);
+    keys = cmd("KEYS %s{*}:m:fine", c.prefix);
+    redisReply *gone = redisCommand(server.c, "HDEL %s n", keys->element[0]->str);
+    freeReplyObject(gone);
+
+    cmd("CLIENT KILL TYPE pubsub"); /* joins again, and audits */
+    UNTIL(&c, b->naudits == 2);
+    struct census *page = calloc(1, sizeof(*page));
+    assert_non_null(page);
+    tell(page, "missed", seq[0] - 1);
+    tell(page, "fine", seq[1]);
+    tell(page, "unsaid", CENSUS_HERE);
+    tell(page, "unknown", 0); /* a session is here, and the store has forgotten it */
+    b->store->ops->census(b->store, page);
+    for (unsigned i = 0; i < 300; i++) {
+        char name[16];
+        if (page->n == CENSUS_USERS || i == 0) {
+            b->store->ops->census(b->store, page);
+            page->n = 0;
+        }
+        snprintf(name, sizeof(name), "many%u", i);
+        tell(page, name, 0);
+    }
+    b->store->ops->census(b->store, page);
+    free(page);
+    bench_attach(b, "late", "d"); /* while the round runs: told of by nobody, and not gone */
+    b->nbehind = 0;
+    b->store->ops->census(b->store, NULL);
+    UNTIL(&c, metric_get(&b->metrics, M_AUDITS) == 2);
+    assert_int_equal(b->nbehind, 1);
+    assert_string_equal(b->behind_user, "missed");
+    assert_int_equal(b->behind_seq, seq[0]);
+    UNTIL(&c, !is_on(&c, "gone", b->node) && !is_on(&c, "elsewhere", b->node));
+    assert_true(is_on(&c, "missed", b->node) && is_on(&c, "fine", b->node) && is_on(&c, "unsaid", b->node));
+    assert_true(is_on(&c, "unknown", b->node) && is_on(&c, "late", b->node));
+    assert_true(is_on(&c, "many0", b->node) && is_on(&c, "many299", b->node));
+    assert_int_equal(metric_get(&b->metrics, M_AUDIT_MENDED), 3);
+    assert_int_equal(bench_push(b, TARGET_USER, "unknown", "1", NULL, UINT32_MAX)->online, 1);
+    close_cluster(&c);
+}
+
 /* ---- time ---- */
 
 static void steps_of_the_servers_clock_kill_nobody(void **state)
@@ -511,8 +605,11 @@ static void markers_are_renewed(void **state)
     close_cluster(&c);
 }
 
-int main(void)
+/* A name, perhaps with wildcards, runs those tests alone. */
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     log_setup(LOG_ERROR, false, "test");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(three_of_five_read_and_everything_is_stored_once),
@@ -527,6 +624,7 @@ int main(void)
         cmocka_unit_test(a_sole_node_loses_nothing_it_has_read),
         cmocka_unit_test(one_cut_reader_leaves_a_hole_that_others_fill),
         cmocka_unit_test(a_killed_redis_and_what_was_read_before),
+        cmocka_unit_test(an_audit_mends_what_the_three_views_differ_in),
         cmocka_unit_test(steps_of_the_servers_clock_kill_nobody),
         cmocka_unit_test(a_step_forward_refuses_claims_and_loses_nothing),
         cmocka_unit_test(markers_are_renewed),
