@@ -7,9 +7,10 @@
  * others, by what those have: with a hundred thousand clients that is one or two connections for a few addresses, so
  * the limit should not be tiny.
  *
- * enter and leave may run together with themselves and each other: a counter is only ever added to and taken from, and
- * who finds the sum too high takes back what he has added. Two that come together for the last place may then both be
- * refused. Relaxed order: nothing else hangs on the counters.
+ * enter and leave may run together with themselves and each other: a counter is only ever added to and taken from. Who
+ * enters adds to both rows, then reads both: whoever of those inside added last has seen all the others in both, so
+ * never more than the limit are inside; that needs one order of all these steps (sequential consistency). Who finds too
+ * many takes back what he has added; two that come together for the last place may then both be refused.
  */
 #include "net/addr_table.h"
 
@@ -60,7 +61,7 @@ static void find(struct addr_table *t, struct span addr, atomic_uint *cell[ROWS]
 static void take_back(atomic_uint *cell[ROWS])
 {
     for (unsigned row = 0; row < ROWS; row++)
-        atomic_fetch_sub_explicit(cell[row], 1, memory_order_relaxed);
+        atomic_fetch_sub(cell[row], 1);
 }
 
 bool addr_enter(struct addr_table *t, struct span addr)
@@ -68,11 +69,13 @@ bool addr_enter(struct addr_table *t, struct span addr)
     atomic_uint *cell[ROWS];
     unsigned count = UINT32_MAX;
     find(t, addr, cell);
+    for (unsigned row = 0; row < ROWS; row++)
+        atomic_fetch_add(cell[row], 1);
     for (unsigned row = 0; row < ROWS; row++) {
-        unsigned n = atomic_fetch_add_explicit(cell[row], 1, memory_order_relaxed);
+        unsigned n = atomic_load(cell[row]);
         count = n < count ? n : count;
     }
-    if (count < t->max)
+    if (count <= t->max)
         return true;
     take_back(cell);
     return false;
