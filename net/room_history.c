@@ -73,7 +73,7 @@ static void follow_pump(struct session *ses, struct membership *m)
     struct follow *f = m->follow;
     struct room *r = m->room;
     struct shard *s = ses->conn->shard;
-    if (!r->confirmed || f->fetching || f->held || f->sent >= r->last || conn_backlogged(ses->conn))
+    if (!r->confirmed || f->fetching || f->held || f->stuck || f->sent >= r->last || conn_backlogged(ses->conn))
         return;
     f->asked = r->last;
     f->ticket = ++s->next_ticket;
@@ -88,6 +88,7 @@ void room_session_pump(struct session *ses)
         if (!m->follow || m->follow->sent >= m->room->last)
             continue;
         ses->behind_rooms = true;
+        m->follow->stuck = false;
         follow_pump(ses, m);
     }
 }
@@ -238,6 +239,7 @@ static bool give(struct session *ses, struct follow *f, struct frame_cache *fc)
     if (session_offer_history(ses, fc))
         return true;
     if (is_open(ses)) {
+        f->stuck = !outq_empty(&ses->conn->out);
         ses->behind_rooms = true;
         metric_add(ses->conn->shard->m, M_LEFT_TO_INBOX, 1);
     }

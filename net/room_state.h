@@ -37,6 +37,7 @@ struct follow {
     uint64_t asked;  /* the room's `last` when the fetch under way was asked for */
     uint64_t ticket; /* of the fetch under way */
     bool fetching;
+    bool stuck;             /* the connection took no more: nothing is fetched before its queue is empty */
     bool held;              /* a subscribe with `since` is under way: nothing is given before its answer */
     struct waiter *recover; /* the subscribe that the fetch under way answers */
 };

@@ -226,6 +226,7 @@ static bool send_stored(struct session *s, struct frame_cache *fc)
     if (!queue(s, session_frame(s, fc), OUT_STORED, 1)) {
         if (windowed(s))
             s->flight_count--;
+        s->stuck = !outq_empty(&s->conn->out);
         metric_add(metrics_of(s), M_LEFT_TO_INBOX, 1);
         return false;
     }
@@ -298,7 +299,7 @@ void session_deliver_all(struct shard *sh, struct job *j)
 
 void session_pump(struct session *s)
 {
-    if (s->state != SESSION_LIVE || s->fetching || s->wanted <= s->sent || !may_send_stored(s) || !s->user)
+    if (s->state != SESSION_LIVE || s->fetching || s->stuck || s->wanted <= s->sent || !may_send_stored(s) || !s->user)
         return;
     struct op *op = op_new(OP_FETCH);
     if (!op)
@@ -318,6 +319,7 @@ void session_drained(struct session *s)
 {
     if (s->state != SESSION_LIVE)
         return;
+    s->stuck = false;
     session_pump(s);
     if (s->behind_rooms)
         room_session_pump(s);

@@ -49,6 +49,7 @@ struct session {
     char *device; /* owned */
     bool named, fetching, evidence_due, warned;
     bool told;         /* a `closing` went out */
+    bool stuck;        /* the connection took no more: nothing is fetched before its queue is empty */
     bool behind_rooms; /* in some room with history it is behind */
     enum session_state state : 8;
     enum ack_mode ack_mode : 8;

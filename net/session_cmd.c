@@ -105,7 +105,8 @@ static bool remember(struct session *s, struct span ref, struct span id, uint64_
     s->call = NULL;
     if (ref.n)
         memcpy(p->bytes, ref.p, ref.n);
-    memcpy(p->bytes + ref.n, id.p, id.n);
+    if (id.n)
+        memcpy(p->bytes + ref.n, id.p, id.n);
     s->pending = p;
     if (++s->npending >= PENDING_MAX)
         conn_pause(s->conn);

@@ -340,7 +340,8 @@ static void a_frozen_node_comes_back_as_another_and_stores_nothing_twice(void **
     publish_many(&c, 40); /* its user is not there: nobody tells it */
     UNTIL(&c, all_there(&c));
     c.frozen[0] = false;
-    UNTIL(&c, metric_get(&c.v[0]->metrics, M_FENCED) == 1 && c.v[0]->ready);
+    /* Once, or again on a machine too slow for its heartbeat. */
+    UNTIL(&c, metric_get(&c.v[0]->metrics, M_FENCED) >= 1 && c.v[0]->ready);
     assert_non_null(strstr(c.v[0]->renamed, "node-0.x-"));
     publish_many(&c, 100);
     expect_all_once(&c);
