@@ -1176,6 +1176,11 @@ test('polling: no answer at all is silence; empty answers at once do not make it
     await pass(1);
     assert.equal(server.polls.length, n + 1);
   }
+  for (let i = 0; i < 10; i++) {
+    await pass(25000);
+    await server.answer([]);
+  }
+  assert.deepEqual(c.got('close'), [], 'nothing new is an answer, too');
   await pass(62500);
   assert.deepEqual(c.got('close').map((x) => x.reason), ['silent']);
 });

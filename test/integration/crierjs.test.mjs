@@ -48,17 +48,14 @@ async function push(broker, body) {
   return r.json.results[0];
 }
 
-/* What reaches the broker through this: `rule(req)` says "pass", "cut", "hang" or a status. */
+/* What reaches the broker through this: `rule(req)` says "pass", another broker that gets it, or a status. */
 async function proxy(ctx, broker, rule) {
   const sockets = new Set();
   const agent = new http.Agent();
   const server = http.createServer((req, res) => {
     const what = rule(req);
-    if (what === 'hang') return;
-    if (what === 'cut') {
-      req.socket.destroy();
-    } else if (what === 'pass') {
-      const up = http.request({ host: '127.0.0.1', port: broker.port, method: req.method, path: req.url, headers: req.headers, agent }, (r) => {
+    if (what === 'pass' || what.port) {
+      const up = http.request({ host: '127.0.0.1', port: what.port ?? broker.port, method: req.method, path: req.url, headers: req.headers, agent }, (r) => {
         res.writeHead(r.statusCode, r.headers);
         res.flushHeaders();
         r.pipe(res);
@@ -72,9 +69,7 @@ async function proxy(ctx, broker, rule) {
     }
   });
   server.on('upgrade', (req, socket, head) => {
-    const what = rule(req);
-    if (what === 'hang') return;
-    if (what !== 'pass') {
+    if (rule(req) !== 'pass') {
       socket.end('HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
       return;
     }
@@ -338,6 +333,37 @@ for (const transport of ['websocket', 'sse']) {
     await e.until(() => e.data().includes(n - 1), 'the present');
   });
 }
+
+scenario('two nodes without stickiness: a stream on one, what it says on the other', { timeout: 120000 }, async (ctx) => {
+  const { redis } = await ctx.redis();
+  const prefix = ctx.newPrefix();
+  const args = ['--jwt-key', `HS256:${SECRET}`, '--api-key', API_KEY];
+  const one = await ctx.broker({ redis, prefix, dev: false, args });
+  const two = await ctx.broker({ redis, prefix, dev: false, args });
+  const p = await proxy(ctx, one, (req) => (req.url.startsWith('/send') ? two : 'pass'));
+  const token = (more) => tokenFor('u', { rooms: ['a', 'b', 'c'], send: ['*'], ...more });
+  const c = client(ctx, p, { user: 'u', token: token(), rooms: ['a', 'secret', 'b'], transports: ['sse'] });
+  await c.subscribe('c');
+  await assert.rejects(c.subscribe('secret'), { code: 'forbidden' });
+  for (const room of ['a', 'b', 'c']) await until(async () => (await push(two, { room, data: room })) && c.data().includes(room), `room ${room}`);
+  await c.send({ user: 'u', data: 'mine' });
+  await c.until(() => c.data().includes('mine'), 'its own');
+  await c.unsubscribe('b');
+  await open(c);
+  await c.refresh(token({ jti: 2 }));
+  await open(c);
+  await until(async () => (await push(one, { room: 'c', data: 'still' })) && c.data().includes('still'), 'still in c');
+  const before = c.data().filter((x) => x === 'b').length;
+  await push(one, { room: 'b', data: 'b' });
+  await c.send({ room: 'a', data: 'last' });
+  await c.until(() => c.data().includes('last'), 'the last');
+  assert.equal(c.data().filter((x) => x === 'b').length, before);
+  assert.ok(c.seen('close').length <= 4, JSON.stringify(c.seen('close')));
+  const poll = client(ctx, p, { user: 'u', token: token(), device: 'p', transports: ['poll'] });
+  await open(poll);
+  await push(two, { user: 'u', data: 'polled' });
+  await poll.until(() => poll.data().includes('polled'), 'the poll');
+});
 
 scenario('a newer client of the same device: the older stops, and may take over again', async (ctx) => {
   const broker = await ctx.broker();

@@ -82,11 +82,11 @@ export interface Presence {
   change: 'join' | 'leave';
 }
 
-/** Stored messages in this range are gone. With `room`: after `from`, that room's history no longer reaches back. */
+/** Stored messages in this range are gone. With `room`: what that room said after `from` is not there any more, or not to be had over this transport (then without `to`). */
 export interface Gap {
   type: 'gap';
   from: number;
-  to: number;
+  to?: number;
   room?: string;
 }
 

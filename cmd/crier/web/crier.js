@@ -459,8 +459,8 @@ const sse = (way, up) =>
     }
   });
 
-const poll = (way, { frame, gone }) =>
-  half(way, { frame, gone }, async (signal, rooms, none) => {
+const poll = (way, up) =>
+  half(way, up, async (signal, rooms, none) => {
     let after;
     for (let wait = 0; !signal.aborted; ) {
       while (way.owes()) await sleep(ACK_MS);
@@ -470,9 +470,10 @@ const poll = (way, { frame, gone }) =>
       else if (!r.ok) return r;
       else {
         const a = await r.json();
-        if (!wait) frame({ type: 'welcome', ping: 25 });
-        if (a.gap) frame({ type: 'gap', ...a.gap });
-        for (const m of a.messages) frame(m);
+        up.heard();
+        if (!wait) up.frame({ type: 'welcome', ping: 25 });
+        if (a.gap) up.frame({ type: 'gap', ...a.gap });
+        for (const m of a.messages) up.frame(m);
         after = a.cursor;
         if (wait && !a.messages.length && Date.now() - began < 1000) await sleep(1000); // another polls as this device
         wait = 25;
