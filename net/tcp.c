@@ -331,9 +331,7 @@ static void on_adopted(struct conn *c)
 
 static void on_drained(struct conn *c)
 {
-    struct session *s = &tcp_of(c)->session;
-    if (s->state == SESSION_LIVE && s->wanted > s->sent)
-        session_pump(s);
+    session_drained(&tcp_of(c)->session);
 }
 
 static struct session *session_of(struct conn *c)

