@@ -742,7 +742,11 @@ end
 local function beat(K, A)
   local _, now = clock()
   local ms, node, role = math.floor(now / 1000), A[1], A[2]
-  if redis.call('HEXISTS', K[3], node) == 1 then return {1} end
+  local grave = redis.call('HGET', K[3], node)
+  if grave then -- it may have registered users since its name was swept: that is done once more
+    redis.call('HSET', K[3], node, (string.gsub(grave, '^(%d+) %d', '%1 0')))
+    return {1}
+  end
   local time = tick(K, ms, A[5])
   local mine = redis.call('HGET', K[2], node)
   local _, joined, was = node_read(mine or '')

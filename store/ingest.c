@@ -355,8 +355,9 @@ void ingest_marker(struct ingest *in, struct span text, uint64_t now_ms)
     }
     share_out(ep);
     in->last_marker = marker;
-    begin_epoch(in, ep, fresh);
-    in->all_read = all && in->among;
+    bool named = ep->n > 0;
+    begin_epoch(in, ep, fresh); /* may free it */
+    in->all_read = all && named;
     in->stats.holes += nholes;
     for (unsigned i = 0; i < nholes; i++)
         ingest_hole(in, holes[i], marker);

@@ -70,7 +70,8 @@ void ingest_cut(struct ingest *in);
 bool ingest_placed(const struct ingest *in);
 /* True when the last marker names this node. */
 bool ingest_among(const struct ingest *in);
-/* True when the last marker names all nodes of the cluster, and this one with them. */
+/* True when the last marker names all nodes of the cluster. Also for one that it does not name, since it was taken for
+ * dead: what the others do not keep it must not keep either. */
 bool ingest_all_read(const struct ingest *in);
 /* The last marker seen; 0: none. */
 uint64_t ingest_last_marker(const struct ingest *in);

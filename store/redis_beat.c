@@ -85,6 +85,7 @@ static void fenced(struct redis_store *s)
     memcpy(old, s->node, sizeof(old));
     redis_own_channel_remove(s);
     redis_name_node(s, true);
+    s->renames++;
     log_line(LOG_WARN, "redis", "the cluster took %s for dead: going on as %s", old, s->node);
     metric_add(s->metrics, M_FENCED, 1);
     s->sub_ready = false;
@@ -149,13 +150,14 @@ static void read_holes(struct redis_store *s, const struct redisReply *r)
         redis_ingest_heard_hole(s, text_of(r->element[i]), number_of(r->element[i + 1]));
 }
 
-/* {state, live, dead, holes, M}: false when it is none. */
-static bool read_beat(struct redis_store *s, const struct redisReply *r)
+/* {state, live, dead, holes, M}: false when it is none. stale: it was sent under a name that is given up, which is what
+ * it would tell. */
+static bool read_beat(struct redis_store *s, const struct redisReply *r, bool stale)
 {
     if (r->type != REDIS_REPLY_ARRAY || r->elements < 1 || r->element[0]->type != REDIS_REPLY_INTEGER)
         return false;
     if (r->element[0]->integer == 1) {
-        if (s->phase == REDIS_OPEN)
+        if (s->phase == REDIS_OPEN && !stale)
             fenced(s);
         return true;
     }
@@ -210,15 +212,21 @@ static void send_beat(struct redis_store *s, redis_reply_cb *cb, bool whole)
     resp_u64(&s->args, REDIS_DEAD_MS);
     resp_str(&s->args, s->run_id);
     redis_channel(s, &s->args, "mark", span_of(NULL, 0));
-    redis_must_send(s, cb);
+    if (redis_send(s, cb, (void *)(uintptr_t)s->renames, false) == REDIS_TOO_MUCH)
+        redis_conn_drop(s->cmd, "too much is waiting");
 }
 
-static bool took_beat(struct redis_store *s, const struct redisReply *r)
+static bool is_stale(const struct redis_store *s, const void *arg)
+{
+    return (unsigned)(uintptr_t)arg != s->renames;
+}
+
+static bool took_beat(struct redis_store *s, const struct redisReply *r, bool stale)
 {
     char why[96];
     if (redis_judge(s, r, why, sizeof(why)) != OP_OK)
         return false;
-    if (read_beat(s, r))
+    if (read_beat(s, r, stale))
         return true;
     redis_conn_drop(s->cmd, "a heartbeat had a strange answer");
     return false;
@@ -228,8 +236,7 @@ static void on_beat(void *owner, void *arg, const struct redisReply *r)
 {
     struct redis_store *s = owner;
     char role[REDIS_ROLE_BYTES];
-    (void)arg;
-    if (!took_beat(s, r) || s->phase != REDIS_OPEN || !s->joined || !s->sub_ready)
+    if (!took_beat(s, r, is_stale(s, arg)) || s->phase != REDIS_OPEN || !s->joined || !s->sub_ready)
         return;
     memcpy(role, s->role, sizeof(role));
     redis_ingest_role(s, true, s->role);
@@ -249,13 +256,12 @@ void redis_beat_now(struct redis_store *s)
 static void on_join_beat(void *owner, void *arg, const struct redisReply *r)
 {
     struct redis_store *s = owner;
-    (void)arg;
-    bool taken = took_beat(s, r);
+    bool stale = is_stale(s, arg), taken = took_beat(s, r, stale);
     if (redis_fault_of(r) != REDIS_FINE) {
         redis_conn_drop(s->cmd, "the node could not join");
         return;
     }
-    if (!taken || s->phase != REDIS_OPEN || !s->sub_ready)
+    if (!taken || stale || s->phase != REDIS_OPEN || !s->sub_ready)
         return; /* fenced, or the subscription went meanwhile: the next confirmation joins */
     s->joined = s->known = true;
     redis_kept_flush(s);
