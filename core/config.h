@@ -84,6 +84,7 @@ struct config {
     unsigned inbox_cap;       /* entries; 1000 */
     unsigned session_s;       /* a named device's cursor is kept; 7 days */
     unsigned guest_session_s; /* a server-named device's; 60 s */
+    unsigned ledger_ttl_s;    /* what became of a tracked message is remembered; 1 day */
 
     /* rooms */
     struct strlist room_history; /* "PATTERN:LENGTH:TTL" (core/room_rule.h); the first that fits a room counts */

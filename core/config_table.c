@@ -337,6 +337,8 @@ const struct option config_options[] = {
      "How long the place of a device that named itself is kept after it left.", NULL, NULL, NULL},
     {"guest-session", OPT_S, AT(guest_session_s), 1, 365 * DAY_S, "60s", "TIME",
      "The same for a device that the server named.", NULL, NULL, NULL},
+    {"ledger-ttl", OPT_S, AT(ledger_ttl_s), 1, 365 * DAY_S, "1d", "TIME",
+     "How long what became of a tracked message is remembered, from its last attempt on.", NULL, NULL, NULL},
 
     {"room-history", OPT_LIST, AT(room_history), 0, 0, NULL, "PATTERN:LENGTH:TTL",
      "Rooms whose messages are kept (repeatable; the first that fits counts): a glob over room names, how many "

@@ -60,6 +60,7 @@ struct job {
     struct job_head head;
     uint64_t born_us;      /* clock_mono_us() when it reached this node, for the latency histogram */
     uint64_t collapse_key; /* hash of `collapse` (and target), 0: none */
+    bool again;            /* a stored one sent once more, to sessions that have had it and not acknowledged it */
     _Atomic(struct blob *) wire[WIRE_KINDS];
     size_t len;
     uint8_t bytes[]; /* the msgpack form */

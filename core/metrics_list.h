@@ -40,6 +40,9 @@
     X(STORED, C, "crier_stored_total", "", "Messages stored in an inbox by this node.")                                \
     X(FETCHES, C, "crier_fetches_total", "", "Pages fetched from inboxes.")                                            \
     X(GAPS, C, "crier_gaps_total", "", "Clients told of messages that the inbox no longer had.")                       \
+    X(LEDGER_EVENTS, C, "crier_ledger_events_total", "", "Events of tracked messages written to the ledger.")          \
+    X(LEDGER_DROPPED, C, "crier_ledger_dropped_total", "",                                                             \
+      "Events of tracked messages that the ledger did not get: too many, or the store was away.")                      \
     X(ACKS, C, "crier_acks_total", "", "Device cursors written.")                                                      \
     X(DROP_LOW, C, "crier_drops_total", "reason=\"low\"", "Messages not delivered to a connection, by reason.")        \
     X(DROP_NORMAL, C, "crier_drops_total", "reason=\"normal\"", "Messages not delivered to a connection, by reason.")  \

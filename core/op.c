@@ -49,6 +49,16 @@ static void query_free(struct op_query *q)
     free(q->reply);
 }
 
+void track_free(struct op_track *t)
+{
+    for (unsigned i = 0; t->v && i < t->n; i++) {
+        job_unref(t->v[i].job);
+        free(t->v[i].device);
+    }
+    free(t->v);
+    *t = (struct op_track){0};
+}
+
 void op_free(struct op *op)
 {
     if (!op)
@@ -90,6 +100,9 @@ void op_free(struct op *op)
         free(op->control.user);
         free(op->control.device);
         free(op->control.text);
+        break;
+    case OP_TRACK:
+        track_free(&op->track);
         break;
     }
     free(op);

@@ -14,6 +14,8 @@
 #include "core/list.h"
 #include "core/op_inbox.h"
 #include "core/op_query.h"
+#include "core/op_where.h"
+#include "core/track.h"
 
 enum op_kind {
     OP_ATTACH,
@@ -25,7 +27,8 @@ enum op_kind {
     OP_PRESENCE,
     OP_WATCH,
     OP_QUERY,
-    OP_CONTROL
+    OP_CONTROL,
+    OP_TRACK
 };
 
 enum op_status {
@@ -57,39 +60,6 @@ struct op_push {
     enum priority priority;
 };
 
-/* The shard has (on) or no longer has (off) members of the room. Reply to `on`: OP_OK once the subscription is
- * confirmed: everything sent from then on comes. */
-struct op_interest {
-    char *room;
-    bool on;
-    /* reply, rooms with history */
-    uint64_t top; /* highest seq given out before */
-};
-
-/* The user's first connection on this node is in the room now (on), or the last one no longer is. No reply. */
-struct op_presence {
-    char *room, *user;
-    bool on;
-};
-
-/* The shard has (on) or no longer has (off) members that want to hear who comes and goes. Reply to `on`: OP_OK once
- * every change from then on comes as MSG_PRESENCE. */
-struct op_watch {
-    char *room;
-    bool on;
-};
-
-/* What the server API wants of a user's present connections; goes to the shard that owns the user, and nobody answers.
- */
-enum control_act { CONTROL_DISCONNECT, CONTROL_JOIN, CONTROL_LEAVE };
-
-struct op_control {
-    enum control_act act;
-    char *user;
-    char *device; /* NULL: all of them */
-    char *text;   /* why; or the room */
-};
-
 struct op {
     struct list link; /* the holder's own */
     enum op_kind kind;
@@ -110,6 +80,7 @@ struct op {
         struct op_watch watch;
         struct op_query query;
         struct op_control control;
+        struct op_track track;
     };
 };
 

@@ -21,6 +21,9 @@ enum query_kind {
     QUERY_DISCONNECT,  /* user; device, reason */
     QUERY_ROOM_ADD,    /* room; user, device */
     QUERY_ROOM_REMOVE, /* room; user, device */
+    QUERY_MESSAGE,     /* id; user, limit, after */
+    QUERY_UNDELIVERED, /* the same */
+    QUERY_RETRY,       /* the same */
 };
 
 enum { QUERY_ARGS = 6 };

@@ -81,6 +81,12 @@ bool api_is_seq(struct span s)
     return number_upto(s, (UINT64_C(1) << 53) - 1);
 }
 
+/* "u:alice", "a:", or from the beginning. */
+bool api_is_cursor(struct span s)
+{
+    return s.n == 0 || (s.n >= 2 && s.p[1] == ':' && (s.n == 2 || name_id_ok(span_of(s.p + 2, s.n - 2))));
+}
+
 /* ---- arguments ---- */
 
 static bool add(struct op_query *q, const struct api_call *call, unsigned n, const char *name, struct span value,

@@ -31,24 +31,16 @@ struct api_call {
 /* Rules that several calls share. */
 extern const struct member_rule api_body_user[2];       /* user, device */
 extern const struct member_rule api_body_disconnect[2]; /* device, reason */
-#define API_USER                                                                                                       \
-    {                                                                                                                  \
-        name_user_ok, MUST_BE_NAME                                                                                     \
-    }
-#define API_ROOM                                                                                                       \
-    {                                                                                                                  \
-        name_room_ok, MUST_BE_NAME                                                                                     \
-    }
-#define API_LIMIT                                                                                                      \
-    {                                                                                                                  \
-        api_is_limit, "must be a whole number from 1 to 1000"                                                          \
-    }
-#define API_SEQ                                                                                                        \
-    {                                                                                                                  \
-        api_is_seq, MUST_BE_SEQ                                                                                        \
-    }
+/* Each between braces of its own. */
+#define API_USER   name_user_ok, MUST_BE_NAME
+#define API_ROOM   name_room_ok, MUST_BE_NAME
+#define API_ID     name_id_ok, MUST_BE_NAME
+#define API_CURSOR api_is_cursor, "must be a cursor that an answer has brought"
+#define API_LIMIT  api_is_limit, "must be a whole number from 1 to 1000"
+#define API_SEQ    api_is_seq, MUST_BE_SEQ
 bool api_is_limit(struct span s);
 bool api_is_seq(struct span s);
+bool api_is_cursor(struct span s);
 
 /* Asks the store and answers 200 with its object; 404 when it says that the thing is not there, 400 when it refuses,
  * 503 when it does not answer. */

@@ -29,6 +29,7 @@
 #include "net/addr_table.h"
 #include "net/shard.h"
 #include "net/tls.h"
+#include "net/track.h"
 
 #define READ_BUDGET   4           /* full buffers read in one event, so that one sender does not starve the others */
 #define FINISH_MS     5000        /* what is queued may take this long to leave */
@@ -357,10 +358,28 @@ void conn_mark_dirty(struct conn *c)
     c->shard->dirty = c;
 }
 
+static struct session *session_on(struct conn *c)
+{
+    return c->proto && c->proto->session ? c->proto->session(c) : NULL;
+}
+
+static void tell_dropped(void *arg, const struct frame *f, const char *why)
+{
+    struct conn *c = arg;
+    track_dropped(c->shard, session_on(c), f->tracked, why);
+}
+
+/* What is still queued will not be written. Its session may be over. */
+static void tell_unsent(void *arg, const struct frame *f)
+{
+    struct conn *c = arg;
+    track_dropped(c->shard, NULL, f->tracked, "closed");
+}
+
 enum out_result conn_push(struct conn *c, struct frame *f, enum out_class cls)
 {
     struct outq_limits lim = limits_of(c);
-    struct outq_drops drops = {0};
+    struct outq_drops drops = {.tell = tell_dropped, .arg = c};
     struct metrics *m = c->shard->m;
     uint32_t before = c->out.bytes;
     enum out_result r = outq_push(&c->out, f, cls, &lim, &drops);
@@ -391,6 +410,7 @@ bool conn_write(struct conn *c, struct span bytes)
 void conn_drop_queued(struct conn *c)
 {
     uint32_t before = c->out.bytes;
+    outq_walk_tracked(&c->out, c->out.pinned, tell_unsent, c);
     outq_drop_unpinned(&c->out);
     metric_sub(c->shard->m, M_OUTQ_BYTES, (uint64_t)before - c->out.bytes);
 }
@@ -404,7 +424,10 @@ void conn_cork(struct conn *c, bool on)
 
 static void written_message(void *arg, const struct frame *f)
 {
-    struct shard *s = arg;
+    struct conn *c = arg;
+    struct shard *s = c->shard;
+    if (f->tracked)
+        track_written(s, session_on(c), f);
     if (s->latency_sampled)
         return;
     s->latency_sampled = true;
@@ -455,7 +478,7 @@ static void written(struct conn *c, size_t n)
     metric_add(s->m, M_WRITES, 1);
     metric_add(s->m, M_BYTES_OUT, (uint64_t)n);
     metric_sub(s->m, M_OUTQ_BYTES, (uint64_t)n);
-    outq_written(&c->out, n, written_message, s);
+    outq_written(&c->out, n, written_message, c);
 }
 
 void conn_flush(struct conn *c)
@@ -614,6 +637,7 @@ void conn_free(struct conn *c)
     if (c->ssl && !c->shut && c->reason != CLOSE_TLS && c->reason != CLOSE_PEER_GONE)
         transport_shutdown(c);
     SSL_free(c->ssl);
+    outq_walk_tracked(&c->out, 0, tell_unsent, c);
     outq_fini(&c->out);
     if (c->in) {
         buf_fini(c->in);

@@ -66,6 +66,7 @@ struct frame *frame_cache_get(struct frame_cache *fc, struct shard *s, enum code
         return NULL;
     f->collapse = fc->job->collapse_key;
     f->born_us = fc->job->born_us;
+    f->tracked = fc->job->head.track ? job_ref(fc->job) : NULL;
     fc->frame[w] = f;
     return f;
 }

@@ -40,6 +40,7 @@ void frame_unref(struct frame *f)
     if (!f || --f->refs > 0)
         return;
     blob_unref(f->blob);
+    job_unref(f->tracked);
     free(f);
 }
 
@@ -59,6 +60,15 @@ void outq_fini(struct outq *q)
         frame_unref(entry_at(q, i)->frame);
     free(q->ring);
     memset(q, 0, sizeof *q);
+}
+
+void outq_walk_tracked(const struct outq *q, unsigned skip, void (*tell)(void *arg, const struct frame *f), void *arg)
+{
+    for (unsigned i = skip; i < q->count; i++) {
+        const struct frame *f = entry_at(q, i)->frame;
+        if (f->tracked)
+            tell(arg, f);
+    }
 }
 
 void outq_drop_unpinned(struct outq *q)
@@ -146,20 +156,24 @@ static bool goes(const struct outq *q, unsigned i, enum pass pass, uint64_t comi
     return false;
 }
 
-static void count_drop(struct outq_drops *d, enum pass pass)
+static void count_drop(struct outq_drops *d, enum pass pass, const struct frame *f)
 {
+    const char *why = "slow";
     switch (pass) {
     case PASS_LOW:
         d->low++;
         break;
     case PASS_SUPERSEDED:
         d->collapsed++;
+        why = "collapsed";
         break;
     case PASS_UNKEYED:
     case PASS_ANY_NORMAL:
         d->normal++;
         break;
     }
+    if (f->tracked && d->tell)
+        d->tell(d->arg, f, why);
 }
 
 /* Lets entries of one kind go, oldest first, until both goals are met; closes the holes. */
@@ -174,8 +188,8 @@ static void make_room(struct outq *q, enum pass pass, uint64_t coming, uint32_t 
         if ((q->bytes > goal_bytes || live > goal_count) && goes(q, i, pass, coming)) {
             q->bytes -= e.frame->len;
             live--;
+            count_drop(drops, pass, e.frame);
             frame_unref(e.frame);
-            count_drop(drops, pass);
             continue;
         }
         *entry_at(q, kept++) = e;
@@ -217,7 +231,7 @@ enum out_result outq_push(struct outq *q, struct frame *f, enum out_class cls, c
     case OUT_LOW:
     case OUT_NORMAL:
         if (!room && q->count && !relieve(q, f, cls, lim, drops)) {
-            count_drop(drops, cls == OUT_LOW ? PASS_LOW : PASS_ANY_NORMAL);
+            count_drop(drops, cls == OUT_LOW ? PASS_LOW : PASS_ANY_NORMAL, f);
             return OUT_DROPPED_SELF;
         }
         break;

@@ -19,8 +19,9 @@ struct frame {
     uint32_t len;
     const uint8_t *data;
     struct blob *blob;
-    uint64_t collapse; /* 0: none */
-    uint64_t born_us;  /* when the message reached this node; 0: not a message */
+    uint64_t collapse;   /* 0: none */
+    uint64_t born_us;    /* when the message reached this node; 0: not a message */
+    struct job *tracked; /* one reference; NULL: nobody wants to know what becomes of it */
 };
 /* New frame with one reference; keeps the blob's reference it is given. NULL when memory is out (blob untouched). */
 struct frame *frame_new(struct blob *b) MUST_CHECK;
@@ -57,6 +58,9 @@ struct outq_limits {
 };
 struct outq_drops {
     unsigned low, normal, collapsed;
+    /* Told of each tracked frame that goes; NULL: nobody cares. */
+    void (*tell)(void *arg, const struct frame *f, const char *why);
+    void *arg;
 };
 
 void outq_init(struct outq *q);
@@ -75,6 +79,8 @@ void outq_written(struct outq *q, size_t n, void (*done)(void *arg, const struct
 void outq_pin(struct outq *q, unsigned entries);
 /* The offer came to nothing: only an entry that has begun stays pinned. */
 void outq_unpin(struct outq *q);
+/* Calls `tell` for each tracked frame behind the first `skip` entries. */
+void outq_walk_tracked(const struct outq *q, unsigned skip, void (*tell)(void *arg, const struct frame *f), void *arg);
 /* Lets go of everything that is not pinned. */
 void outq_drop_unpinned(struct outq *q);
 /* Gives the ring's memory back when it is empty. */

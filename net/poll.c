@@ -106,6 +106,8 @@ static void answer(struct poll *p, const struct said *a)
     if (write_answer(s, a, &b)) {
         metric_add(s->m, M_DELIVERED, a->n);
         metric_add(s->m, M_GAPS, a->gap_to > 0);
+        for (unsigned i = 0; i < a->n; i++)
+            track_answered(s, p->device, a->jobs[i]);
         call_answer(s, stop_waiting(p), 200, buf_span(&b));
     } else {
         metric_add(s->m, M_DROP_MEMORY, a->n);
@@ -355,6 +357,7 @@ void poll_offer(struct poll *p, struct job *j)
         answer(p, &(struct said){.jobs = &j, .n = 1, .cursor = from(p)});
     } else if (p->waiting) {
         metric_add(p->shard->m, M_DROP_BEHIND, 1);
+        track_dropped(p->shard, NULL, j, "behind");
     }
 }
 

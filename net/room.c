@@ -390,7 +390,7 @@ static bool joinable(const struct room *r)
     size_t bytes = 0;
     for (unsigned i = 0; i < r->nbatch; i++) {
         const struct job *j = r->batch[i];
-        if (j->head.seq || j->collapse_key || j->head.priority != r->batch[0]->head.priority)
+        if (j->head.seq || j->head.track || j->collapse_key || j->head.priority != r->batch[0]->head.priority)
             return false;
         bytes += j->len;
     }

@@ -66,6 +66,11 @@ static size_t limit_message(const struct config *cfg)
         }                                                                                                              \
     }
 
+#define LEDGER_PARAMS "user", "limit", "after"
+/* clang-format off */
+#define LEDGER_RULES {API_ID}, {API_USER}, {API_LIMIT}, {API_CURSOR}
+/* clang-format on */
+
 static const struct route routes[] = {
     {"/ws", HTTP_GET, 0, NULL, serve_ws, NULL},
     {"/echo", HTTP_GET, ROUTE_ECHO, NULL, serve_ws_echo, NULL},
@@ -81,16 +86,21 @@ static const struct route routes[] = {
     {"/metrics", HTTP_GET, ROUTE_INTERNAL, NULL, ops_metrics, NULL},
     {"/api/push", HTTP_POST, ROUTE_API, limit_api, api_push, NULL},
     {"/api/push/batch", HTTP_POST, ROUTE_API, limit_batch, api_push_batch, NULL},
-    CALL("/api/users/*", HTTP_GET, NULL, .kind = QUERY_USER, .rules = {API_USER}),
+    CALL("/api/users/*", HTTP_GET, NULL, .kind = QUERY_USER, .rules = {{API_USER}}),
     CALL("/api/users/*/inbox", HTTP_GET, NULL, .kind = QUERY_INBOX, .params = {"limit", "after"},
-         .rules = {API_USER, API_LIMIT, API_SEQ}),
-    CALL("/api/users/*/inbox", HTTP_DELETE, NULL, .kind = QUERY_INBOX_CLEAR, .rules = {API_USER}),
-    CALL("/api/users/*/disconnect", HTTP_POST, limit_small, .kind = QUERY_DISCONNECT, .rules = {API_USER},
+         .rules = {{API_USER}, {API_LIMIT}, {API_SEQ}}),
+    CALL("/api/users/*/inbox", HTTP_DELETE, NULL, .kind = QUERY_INBOX_CLEAR, .rules = {{API_USER}}),
+    CALL("/api/users/*/disconnect", HTTP_POST, limit_small, .kind = QUERY_DISCONNECT, .rules = {{API_USER}},
          .body = api_body_disconnect, .nbody = ARRAY_LEN(api_body_disconnect)),
-    CALL("/api/rooms/*/subscribe", HTTP_POST, limit_small, .kind = QUERY_ROOM_ADD, .rules = {API_ROOM},
+    CALL("/api/rooms/*/subscribe", HTTP_POST, limit_small, .kind = QUERY_ROOM_ADD, .rules = {{API_ROOM}},
          .body = api_body_user, .nbody = ARRAY_LEN(api_body_user), .nneeded = 1),
-    CALL("/api/rooms/*/unsubscribe", HTTP_POST, limit_small, .kind = QUERY_ROOM_REMOVE, .rules = {API_ROOM},
+    CALL("/api/rooms/*/unsubscribe", HTTP_POST, limit_small, .kind = QUERY_ROOM_REMOVE, .rules = {{API_ROOM}},
          .body = api_body_user, .nbody = ARRAY_LEN(api_body_user), .nneeded = 1),
+    CALL("/api/messages/*", HTTP_GET, NULL, .kind = QUERY_MESSAGE, .params = {LEDGER_PARAMS}, .rules = {LEDGER_RULES}),
+    CALL("/api/messages/*/undelivered", HTTP_GET, NULL, .kind = QUERY_UNDELIVERED, .params = {LEDGER_PARAMS},
+         .rules = {LEDGER_RULES}),
+    CALL("/api/messages/*/retry", HTTP_POST, NULL, .kind = QUERY_RETRY, .params = {LEDGER_PARAMS},
+         .rules = {LEDGER_RULES}),
     CALL("/api/nodes", HTTP_GET, NULL, .kind = QUERY_NODES),
     CALL("/api/stats", HTTP_GET, NULL, .kind = QUERY_STATS),
     CALL("/api/rooms", HTTP_GET, NULL, .kind = QUERY_ROOMS, .params = {"after", "limit"}),

@@ -24,6 +24,7 @@
 #include "net/call.h"
 #include "net/room.h"
 #include "net/shard.h"
+#include "net/track.h"
 #include "net/user.h"
 
 #define FLIGHT_FIRST    8u
@@ -201,6 +202,8 @@ static bool queue(struct session *s, struct frame *f, enum out_class cls, unsign
         return false;
     case OUT_NO_MEMORY:
         metric_add(metrics_of(s), M_DROP_MEMORY, messages);
+        if (f->tracked)
+            track_dropped(s->conn->shard, s, f->tracked, "memory");
         return false;
     case OUT_DROPPED_SELF:
     case OUT_LEFT:
@@ -232,6 +235,7 @@ static bool send_stored(struct session *s, struct frame_cache *fc)
     }
     s->sent = seq;
     want(s, seq);
+    track_queued(s, fc->job);
     if (s->ack_mode != ACK_EXPLICIT && s->io->want_evidence)
         s->io->want_evidence(s);
     return true;
@@ -240,8 +244,11 @@ static bool send_stored(struct session *s, struct frame_cache *fc)
 static void offer_stored(struct session *s, struct frame_cache *fc)
 {
     const struct job_head *h = &fc->job->head;
-    if (h->seq <= s->sent)
+    if (h->seq <= s->sent) {
+        if (fc->job->again && h->seq > s->acked && s->state == SESSION_LIVE)
+            (void)queue(s, session_frame(s, fc), OUT_STORED, 1);
         return;
+    }
     bool next = h->prev <= s->sent && s->state == SESSION_LIVE && !s->fetching && s->wanted <= s->sent;
     want(s, h->seq);
     if (next)
@@ -259,6 +266,7 @@ void session_offer(struct session *s, struct frame_cache *fc)
         offer_stored(s, fc);
     } else if (j->head.kind == TARGET_USER && (s->state != SESSION_LIVE || s->fetching || s->wanted > s->sent)) {
         metric_add(metrics_of(s), M_DROP_BEHIND, 1);
+        track_dropped(s->conn->shard, s, fc->job, "behind");
     } else if (!s->mutes || !session_muted(s, j)) {
         (void)queue(s, session_frame(s, fc), live_class(j), 1);
     }
@@ -450,6 +458,7 @@ void session_op_done(struct session *s, struct op *op)
     case OP_PRESENCE:
     case OP_WATCH:
     case OP_CONTROL:
+    case OP_TRACK:
         op_free(op);
         break;
     }
@@ -502,6 +511,8 @@ void session_ack(struct session *s, uint64_t seq)
         return;
     s->acked = seq;
     flight_pop(s, seq);
+    if (s->tracked)
+        track_acked(s);
     mark_acked(s);
     session_pump(s);
 }
@@ -632,6 +643,7 @@ void session_end(struct session *s)
     }
     s->state = SESSION_OVER;
     session_forget_pending(s);
+    track_forget(s);
     free(s->flight);
     free(s->device);
     identity_free(s->who);

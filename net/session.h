@@ -27,6 +27,7 @@ struct room;
 struct room_wish;
 struct session;
 struct shard;
+struct tracked;
 struct user;
 
 enum ack_mode { ACK_AUTO, ACK_EXPLICIT, ACK_SENT };
@@ -63,6 +64,7 @@ struct session {
     uint64_t *flight; /* ring of seqs sent and not acked; NULL: none */
     uint16_t flight_head, flight_count, flight_cap;
     struct list ack_dirty;
+    struct tracked *tracked; /* net/track.h; NULL: none */
 
     struct rates rates; /* how much it has said of late */
 

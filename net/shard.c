@@ -108,6 +108,9 @@ static void op_back(struct shard *s, struct op *op)
             break;
         room_page_back(s, op);
         return;
+    case OP_TRACK:
+        track_back(s, op);
+        return;
     case OP_CONTROL:
         user_control(s, &op->control);
         op_free(op);
@@ -235,6 +238,8 @@ static void fire(void *arg, struct timer *t)
         session_flush_acks(s);
     else if (t == &s->poll_timer)
         polls_tick(s);
+    else if (t == &s->tracker.timer)
+        track_tick(s);
     else
         conn_timer_fired(CONTAINER_OF(t, struct conn, timer));
 }
@@ -369,6 +374,7 @@ static bool set_up(struct shard *s, const struct listen_socket *socks, unsigned 
     map_init(&s->users);
     map_init(&s->rooms);
     list_init(&s->ack_dirty);
+    tracker_init(&s->tracker);
     list_init(&s->unsent_ops);
     list_init(&s->unsent_calls);
     idmap_init(&s->polls);
@@ -404,6 +410,7 @@ static void tear_down(struct shard *s)
         c->resuming = c->dirty = false;
     hand_over(s);
     reap(s);
+    tracker_end(s);
     retry_ops(s);
     struct list *l;
     free(s->census);

@@ -16,6 +16,7 @@
 #include "core/metrics.h"
 #include "core/wheel.h"
 #include "net/net_env.h"
+#include "net/track.h"
 
 struct census;
 struct conn;
@@ -54,6 +55,7 @@ struct shard {
     struct list busy_rooms; /* rooms with messages that this turn has brought */
     struct list ack_dirty;  /* sessions whose cursor is to be written */
     struct timer ack_timer;
+    struct tracker tracker; /* what became of tracked messages, on its way to the store */
 
     struct census *census; /* a page that waits for room in the dispatcher's lane (net/census.h) */
     size_t census_at;      /* where the walk over `users` goes on */

@@ -177,6 +177,7 @@ static struct frame *frame_like(struct blob *b, const struct frame *plain)
         return NULL;
     f->collapse = plain->collapse;
     f->born_us = plain->born_us;
+    f->tracked = plain->tracked ? job_ref(plain->tracked) : NULL;
     return f;
 }
 

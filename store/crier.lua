@@ -12,14 +12,19 @@
 --   R h O  the same three of rooms with history (no devices)   rooms  zset  their names, all of score 0
 --   p  zset  who is in a room: "user\nnode", all of score 0   v  hash  v last change | n users   P  set  "room\nuser" a
 --            node has registered
+--   t  hash  a tracked message and one target: f when it was first queued | q "ms seq expires_s nodes node" of the last
+--            attempt | n attempts | h its P in x | per device w:<device> "arrived ms times node shard", a:<device> "ms",
+--            x:<device> "ms why" (device '' where none is named) | rooms and all: W how often written | L when last |
+--            X:<why> count
+--   x  hash  the index of an id: p:<hash> P | per target u:<user>, r:<room> or a: its P's hash
 -- Entry: >I8 seq | >I8 prev | >I4 expires_s | B idlen | id | P
 -- Frame on a node's channel (several may follow each other in one PUBLISH):
 --   'U' | >I8 seq | >I8 prev | >I4 expires_s | B idlen | >I2 userlen | >I4 plen | id | user | P        seq 0: live only
 --   'R': the same to a room with history
--- On a room's presence channel:  'J' came or 'L' left | >I8 seq | >I8 prev | user
---
+--   'A': like 'U', sent once more
 --   'X' alone | act: 'D' end connections, 'S' put into a room, 'U' take out of it | B devlen | >I2 userlen | device ('':
 --       all) | user | why, or the room
+-- On a room's presence channel:  'J' came or 'L' left | >I8 seq | >I8 prev | user
 --
 -- The library may be loaded by brokers of several versions: the highest VERSION stays.
 local VERSION = 4
@@ -429,6 +434,176 @@ local function control(K, A)
   return reached
 end
 
+-- ---- the ledger -----------------------------------------------------------------------------------------------------
+
+local MAX_TARGETS = 20000 -- of one id
+
+-- Remembers an id, a payload and targets.   KEYS x   ARGV life_s hash P field... -> targets that found no room
+local function track_open(K, A)
+  local room = MAX_TARGETS - redis.call('HLEN', K[1])
+  if #A - 3 > room then return #A - 3 end
+  redis.call('HSETNX', K[1], 'p:' .. A[2], A[3])
+  for i = 4, #A do redis.call('HSET', K[1], A[i], A[2]) end
+  redis.call('EXPIRE', K[1], A[1])
+  return 0
+end
+
+-- An attempt to bring a message to a target.
+local function track_attempt(tk, life, hash, node, now, seq, expires, nodes)
+  local ms = int(math.floor(now / 1000))
+  redis.call('HSETNX', tk, 'f', ms)
+  redis.call('HSET', tk, 'q', ms .. ' ' .. int(seq) .. ' ' .. int(expires) .. ' ' .. nodes .. ' ' .. node, 'h', hash)
+  redis.call('HINCRBY', tk, 'n', 1)
+  redis.call('EXPIRE', tk, life)
+end
+
+-- Stores (or passes on live) one message and writes that into its ledger, in one step.
+-- KEYS m q i t   ARGV channel_prefix PUBLISH|SPUBLISH cap user P ttl_s id claim_s life_s hash node -> as crier_send's
+-- A raw message has a fifth key and a twelfth argument: its bitmap and its claim.
+local function send_tracked(K, A)
+  local sec, now = clock()
+  local r
+  if K[5] then
+    r = send_all({K[1], K[2], K[3], K[5]}, {A[1], A[2], A[3], A[4], A[5], A[6], A[7], A[8], A[12]}, 4, 6)[1]
+  else
+    r = send_all({K[1], K[2], K[3]}, {A[1], A[2], A[3], A[4], A[5], A[6], A[7], A[8]}, 3, 5)[1]
+  end
+  if r[1] >= 0 and r[3] == 0 then
+    track_attempt(K[4], A[9], A[10], A[11], now, r[1], r[1] > 0 and sec + tonumber(A[6]) or 0, r[2])
+  end
+  return r
+end
+
+-- The same for a target that is not a user: only noted, once.   KEYS t   ARGV life_s hash node seq
+local function track_begin(K, A)
+  if redis.call('HEXISTS', K[1], 'f') == 1 then return 0 end
+  local _, now = clock()
+  track_attempt(K[1], A[1], A[2], A[3], now, tonumber(A[4]), 0, 0)
+  return 1
+end
+
+-- What became of messages.   KEYS t...   ARGV node shard, then per key: kind (w a x W X) device|why ms arrived_ms|why|count
+local function track(K, A)
+  local done = 0
+  for i = 1, #K do
+    local tk, b = K[i], 4 * i - 1
+    local kind, who, ms, more = A[b], A[b + 1], A[b + 2], A[b + 3]
+    if redis.call('HEXISTS', tk, 'f') == 1 then
+      if kind == 'w' then
+        local times = string.match(redis.call('HGET', tk, 'w:' .. who) or '', '^%d+ %d+ (%d+)') or 0
+        redis.call('HSET', tk, 'w:' .. who, more .. ' ' .. ms .. ' ' .. int(times + 1) .. ' ' .. A[1] .. ' ' .. A[2])
+      elseif kind == 'a' then
+        redis.call('HSETNX', tk, 'a:' .. who, ms)
+      elseif kind == 'x' then
+        redis.call('HSET', tk, 'x:' .. who, ms .. ' ' .. more)
+      elseif kind == 'W' then
+        redis.call('HINCRBY', tk, 'W', more)
+        redis.call('HSET', tk, 'L', ms)
+      else
+        redis.call('HINCRBY', tk, 'X:' .. who, more)
+      end
+      done = done + 1
+    end
+  end
+  return done
+end
+
+-- Targets of an id behind `after`, in order.   KEYS x   ARGV after limit -> {1 if known, 1 if there are more, field, hash...}
+local function track_targets(K, A)
+  local flat, list = redis.call('HKEYS', K[1]), {}
+  for i = 1, #flat do
+    if string.sub(flat[i], 1, 2) ~= 'p:' and flat[i] > A[1] then list[#list + 1] = flat[i] end
+  end
+  table.sort(list)
+  local limit = tonumber(A[2])
+  local out = {#flat > 0 and 1 or 0, #list > limit and 1 or 0}
+  for i = 1, math.min(#list, limit) do
+    out[#out + 1], out[#out + 2] = list[i], redis.call('HGET', K[1], list[i])
+  end
+  return out
+end
+
+-- Is the entry in the inbox and worth sending? Its bytes, or nil.
+local function find_entry(qk, seq, sec)
+  local n = redis.call('LLEN', qk)
+  local at = count_upto(qk, seq - 1, n)
+  local e = at < n and redis.call('LINDEX', qk, at)
+  if not e then return nil end
+  local found, _, expires = struct.unpack(ENTRY, e)
+  return found == seq and expires > sec and e or nil
+end
+
+-- What the inbox says of a tracked message: its entry or nil, and the devices whose cursor has passed it. Of a device
+-- that nobody saw it written to this counts only once the entry was trimmed, which is done when all have it.
+local function passed(t, mk, qk, seq, expires, sec)
+  local entry, list = nil, {}
+  if seq == 0 then return nil, list end
+  local m = fields(mk)
+  entry = find_entry(qk, seq, sec)
+  local trimmed = not entry and sec < expires and seq > tonumber(m.g or 0)
+  for f, value in pairs(m) do
+    local cursor = device_read(string.sub(f, 1, 2) == 'd:' and value or nil)
+    local dev = string.sub(f, 3)
+    if cursor and cursor >= seq and (trimmed or t['w:' .. dev]) then list[#list + 1] = dev end
+  end
+  return entry, list
+end
+
+local function attempt_of(t)
+  local seq, expires = string.match(t.q or '', '^%d+ (%d+) (%d+) ')
+  return tonumber(seq or 0), tonumber(expires or 0)
+end
+
+-- KEYS t m q (no user: t alone) -> {now_s, 1 if it is in the inbox, {field, value...} of t, {device that has it by its
+-- cursor...}, {device of the user...}}
+local function track_read(K)
+  local sec = clock()
+  local flat = redis.call('HGETALL', K[1])
+  if #K == 1 or #flat == 0 then return {sec, 0, flat, {}, {}} end
+  local t, all = {}, {}
+  for i = 1, #flat, 2 do t[flat[i]] = flat[i + 1] end
+  local seq, expires = attempt_of(t)
+  local entry, list = passed(t, K[2], K[3], seq, expires, sec)
+  for f in pairs(fields(K[2])) do
+    if string.sub(f, 1, 2) == 'd:' then all[#all + 1] = string.sub(f, 3) end
+  end
+  return {sec, entry and 1 or 0, flat, list, all}
+end
+
+-- Once more to who has not got it: an entry that waits is shown to its nodes again, one that is gone is stored anew.
+-- KEYS t m q   ARGV channel_prefix PUBLISH|SPUBLISH cap user P ttl_s id life_s hash node
+-- -> {0 not tracked, 1 has it, 2 shown again, 3 stored anew, 4 sent live; seq; nodes reached}
+local function track_retry(K, A)
+  local sec, now = clock()
+  local t, out = fields(K[1]), {}
+  if not t.f then return {0, 0, 0} end
+  local seq, expires = attempt_of(t)
+  local entry, list = passed(t, K[2], K[3], seq, expires, sec)
+  local has = #list > 0
+  for f in pairs(t) do
+    local kind = string.sub(f, 1, 2)
+    has = has or kind == 'a:' or (seq == 0 and kind == 'w:')
+  end
+  if has then return {1, seq, 0} end
+  local code, reached = 2, 0
+  if entry then
+    local _, prev, _, idlen, at = struct.unpack(ENTRY, entry)
+    local rest = string.sub(entry, at)
+    local frame = struct.pack(FRAME, 'A', seq, prev, expires, idlen, #A[4], #rest - idlen) .. string.sub(rest, 1, idlen)
+                  .. A[4] .. string.sub(rest, idlen + 1)
+    for nd in string.gmatch(redis.call('HGET', K[2], 'n') or '', '%S+') do
+      reached = reached + redis.call(A[2], A[1] .. nd, frame)
+    end
+  else
+    local r = send_one(K[2], K[3], '', sec, now, tonumber(A[3]), A[4], A[5], tonumber(A[6]), A[7], 0, out)
+    seq, code = r[1], r[1] > 0 and 3 or 4
+    expires = seq > 0 and sec + tonumber(A[6]) or 0
+    for nd, frames in pairs(out) do reached = reached + redis.call(A[2], A[1] .. nd, table.concat(frames)) end
+  end
+  track_attempt(K[1], A[8], A[9], A[10], now, seq, expires, reached)
+  return {code, seq, reached}
+end
+
 -- ---- a node's registrations --------------------------------------------------------------------------------------
 
 -- Takes a node's registrations back, `count` at a time (its own when it leaves, a dead one's by anybody).
@@ -810,7 +985,7 @@ local function decode(p)
   return ok and type(t) == 'table' and t or nil
 end
 
--- ttl and id of P if it is an envelope; or the member at fault.
+-- ttl, id and track of P if it is an envelope; or the member at fault.
 local function members(p)
   local t = decode(p)
   if not t or t.data == nil then return nil, nil, nil end
@@ -823,7 +998,11 @@ local function members(p)
   if t.ttl and (t.ttl < 0 or t.ttl > MAX_TTL or t.ttl ~= math.floor(t.ttl)) then return nil, nil, 'ttl' end
   if t.id and (#t.id < 1 or #t.id > 128) then return nil, nil, 'id' end
   if t.priority and not PRIORITIES[t.priority] then return nil, nil, 'priority' end
-  return t.ttl, t.id, nil
+  return t.ttl, t.id, nil, t.track
+end
+
+local function partition(prefix, name)
+  return prefix .. '{' .. string.sub(redis.sha1hex(name), 1, 2) .. '}:'
 end
 
 -- FCALL crier_user 0 <user> <P> [ttl_s] [id]     (1 <prefix> instead of 0 where the prefix is not "crier:")
@@ -834,9 +1013,9 @@ local function user(K, A)
   if #name < 1 or #name > 128 or string.find(name, '[%z\1-\31\127]') then
     return redis.error_reply('ERR user: 1 to 128 bytes without control characters')
   end
-  local ttl, id, fault = members(p)
+  local ttl, id, fault, tracked = members(p)
   if fault then return redis.error_reply('ERR ' .. fault .. ': wrong kind of value in the payload') end
-  local conf = redis.call('HMGET', prefix .. '{c}:conf', 'cap', 'ttl', 'max')
+  local conf = redis.call('HMGET', prefix .. '{c}:conf', 'cap', 'ttl', 'max', 'ledger')
   if #p > tonumber(conf[3] or 65536) + 4096 then -- the data's limit, and room for the other members
     return redis.error_reply('ERR payload: too long')
   end
@@ -852,10 +1031,23 @@ local function user(K, A)
     if A[4] ~= id then named = A[4] end
     id = A[4]
   end
-  local t = prefix .. '{' .. string.sub(redis.sha1hex(name), 1, 2) .. '}:'
-  local r = send({t .. 'm:' .. name, t .. 'q:' .. name, t .. 'i:u:' .. name .. ':' .. (id or '')},
-                 {prefix .. 'n:', 'PUBLISH', conf[1] or '1000', name, p, ttl or conf[2] or '604800', named,
-                  id and '600' or '0'})[1]
+  local t, claim = partition(prefix, name), id and '600' or '0'
+  local keys = {t .. 'm:' .. name, t .. 'q:' .. name, t .. 'i:u:' .. name .. ':' .. (id or '')}
+  local args = {prefix .. 'n:', 'PUBLISH', conf[1] or '1000', name, p, ttl or conf[2] or '604800', named, claim}
+  local r
+  if tracked then
+    if not id then -- the ledger needs one to be found by
+      id = string.format('%.0f', select(2, clock())) .. '.' .. string.sub(redis.sha1hex(name .. p), 1, 8)
+      args[7] = id
+    end
+    local hash, life = string.sub(redis.sha1hex(p), 1, 16), conf[4] or '86400'
+    track_open({partition(prefix, id) .. 'x:' .. id}, {life, hash, p, 'u:' .. name})
+    keys[4] = t .. 't:u:' .. #name .. ':' .. name .. ':' .. id
+    args[9], args[10], args[11] = life, hash, '-'
+    r = send_tracked(keys, args)
+  else
+    r = send(keys, args)[1]
+  end
   if r[1] < 0 then return redis.error_reply(r[2]) end
   return r
 end
@@ -886,6 +1078,13 @@ register('presence', presence, 'no-writes')
 register('user_info', user_info, 'no-writes')
 register('inbox_clear', inbox_clear, 'allow-oom')
 register('control', control, 'allow-oom')
+register('track_open', track_open)
+register('track_begin', track_begin)
+register('track', track)
+register('track_targets', track_targets, 'no-writes')
+register('track_read', track_read, 'no-writes')
+register('track_retry', track_retry)
+register('send_tracked', send_tracked)
 register('beat', beat, 'allow-oom')
 register('leave', leave, 'allow-oom')
 register('swept', swept, 'allow-oom')

@@ -193,11 +193,44 @@ static void interest_off(struct dispatcher *d, struct op *op)
 
 /* ---- from the store ---- */
 
+/* A tracked message that found a lane full: the ledger is told, in the very way shards tell it. */
+static void lost(struct dispatcher *d, struct job *j)
+{
+    struct op *op = op_new(OP_TRACK);
+    uint64_t now_ms = clock_real_us() / 1000;
+    if (op && !(op->track.v = calloc(1, sizeof(*op->track.v)))) {
+        op_free(op);
+        op = NULL;
+    }
+    if (!op) {
+        metric_add(d->env.metrics, M_LEDGER_DROPPED, 1);
+        return;
+    }
+    op->shard = MAX_SHARDS; /* nobody waits for it */
+    op->track.n = 1;
+    op->track.v[0] = (struct track_event){.job = job_ref(j),
+                                          .why = "lane_full",
+                                          .what = TRACK_DROPPED,
+                                          .count = 1,
+                                          .at_ms = now_ms,
+                                          .arrived_ms = now_ms};
+    d->store->ops->submit(d->store, op);
+}
+
+/* Takes the reference. */
+static void job_to(struct dispatcher *d, unsigned shard, struct job *j)
+{
+    struct job *watched = j->head.track ? job_ref(j) : NULL;
+    if (!outlane_job(&d->lanes[shard], j) && watched)
+        lost(d, watched);
+    job_unref(watched);
+}
+
 static void job_to_mask(struct dispatcher *d, struct job *j, uint64_t mask)
 {
     for (unsigned i = 0; i < d->env.nshards; i++) {
         if (mask & (UINT64_C(1) << i))
-            outlane_job(&d->lanes[i], job_ref(j));
+            job_to(d, i, job_ref(j));
     }
     job_unref(j);
 }
@@ -213,7 +246,7 @@ static void on_job(void *arg, struct job *j)
     const struct room *r;
     switch (j->head.kind) {
     case TARGET_USER:
-        outlane_job(&d->lanes[owner(d, j->head.target)], j);
+        job_to(d, owner(d, j->head.target), j);
         break;
     case TARGET_ROOM:
         r = map_get(&d->rooms, j->head.target);
@@ -273,6 +306,12 @@ static void on_done(void *arg, struct op *op)
     case OP_WATCH:
     case OP_QUERY:
         outlane_reply(&d->lanes[op->shard], op);
+        break;
+    case OP_TRACK:
+        if (op->shard < d->env.nshards)
+            outlane_reply(&d->lanes[op->shard], op);
+        else
+            op_free(op);
         break;
     case OP_CONTROL:
         outlane_control(&d->lanes[owner(d, span_str(op->control.user))], op);

@@ -129,7 +129,7 @@ enum job_made job_make_live(struct jobmaker *jm, const struct job_source *src, b
     if (!memmem(src->payload.p, src->payload.n, "ttl", 3)) /* cheaper than reading it */
         return JOB_REFUSED;
     enum job_made made = read_envelope(jm, src->payload, &env, why, sizeof(why));
-    if (made == JOB_MADE && (env.ttl_s != 0 || env.id.n))
+    if (made == JOB_MADE && (env.ttl_s != 0 || env.id.n || env.track))
         return JOB_REFUSED;
     return made == JOB_MADE && wanted ? pack(jm, src, &env, out, why, sizeof(why)) : made;
 }
@@ -139,6 +139,6 @@ enum job_made job_read_terms(struct jobmaker *jm, struct span payload, struct jo
     struct envelope env;
     enum job_made made = read_envelope(jm, payload, &env, why, whylen);
     if (made == JOB_MADE)
-        *out = (struct job_terms){env.ttl_s, env.id};
+        *out = (struct job_terms){env.ttl_s, env.id, env.track};
     return made;
 }

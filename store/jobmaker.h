@@ -26,6 +26,7 @@ struct job_source {
     uint64_t seq, prev, expires_s; /* seq 0: live only */
     struct span id;                /* empty: P's own, else one is made */
     struct span payload;
+    bool again; /* job.again */
 };
 
 enum job_made { JOB_MADE, JOB_REFUSED, JOB_NO_MEMORY };
@@ -34,7 +35,8 @@ enum job_made job_make(struct jobmaker *jm, const struct job_source *src, struct
                        size_t whylen) MUST_CHECK;
 
 /* The same for a P without a place in an inbox that is for those alone who are here now: it says ttl 0, and has no id
- * that somebody would have to claim. JOB_REFUSED: it is no such P, or broken. Not `wanted`: *out stays NULL. */
+ * that somebody would have to claim, and is not tracked. JOB_REFUSED: it is no such P, or broken. Not `wanted`: *out
+ * stays NULL. */
 enum job_made job_make_live(struct jobmaker *jm, const struct job_source *src, bool wanted,
                             struct job **out) MUST_CHECK;
 
@@ -42,6 +44,7 @@ enum job_made job_make_live(struct jobmaker *jm, const struct job_source *src, b
 struct job_terms {
     uint32_t ttl_s; /* TTL_UNSET: not said */
     struct span id; /* borrows from P and from the jobmaker until its next call */
+    bool track;
 };
 enum job_made job_read_terms(struct jobmaker *jm, struct span payload, struct job_terms *out, char *why,
                              size_t whylen) MUST_CHECK;

@@ -170,6 +170,13 @@ bool user_inbox_tail(const struct user_inbox *b, uint64_t before, unsigned limit
     return page->jobs || from == end;
 }
 
+struct job *user_inbox_find(const struct user_inbox *b, uint64_t seq, uint64_t now_s)
+{
+    unsigned i = count_upto(b, seq - 1);
+    struct job *j = i < b->count ? at(b, i) : NULL;
+    return j && j->head.seq == seq && !expired(j, now_s) ? j : NULL;
+}
+
 unsigned user_inbox_pending(const struct user_inbox *b, uint64_t from, uint64_t now_s)
 {
     unsigned n = 0;

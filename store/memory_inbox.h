@@ -58,6 +58,8 @@ bool user_inbox_tail(const struct user_inbox *b, uint64_t before, unsigned limit
 void user_inbox_move(struct user_inbox *b, const char *device, bool named, uint64_t seq, uint64_t now_s, bool attached);
 /* Trims to the lowest cursor of the devices whose session lasts, forgets the others. */
 void user_inbox_trim(struct user_inbox *b, uint64_t now_s, struct session_terms t);
+/* The entry of that seq, if it is there and has not expired; borrowed. */
+struct job *user_inbox_find(const struct user_inbox *b, uint64_t seq, uint64_t now_s);
 /* How many entries have seq > from and have not expired. */
 unsigned user_inbox_pending(const struct user_inbox *b, uint64_t from, uint64_t now_s);
 /* Empties it; devices that had not had it all are told of a gap. Returns how many entries went. */

@@ -136,6 +136,10 @@ enum op_status memory_query(struct memory_store *s, struct op *op)
     case QUERY_ROOM_HISTORY:
     case QUERY_ROOM_PRESENCE:
         return ask_rooms(s, op);
+    case QUERY_MESSAGE:
+    case QUERY_UNDELIVERED:
+    case QUERY_RETRY:
+        return memory_ledger_query(s, op);
     case QUERY_USER:
     case QUERY_INBOX:
     case QUERY_INBOX_CLEAR:

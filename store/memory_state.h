@@ -7,6 +7,7 @@
 #include "core/map.h"
 #include "store/jobmaker.h"
 #include "store/memory_ids.h"
+#include "store/memory_ledger.h"
 #include "store/memory_presence.h"
 #include "store/store.h"
 
@@ -31,6 +32,7 @@ struct memory_store {
     struct map rooms;     /* rooms without that somebody is in */
     struct memory_presence presence;
     struct used_ids ids;
+    struct memory_ledger ledger;
     size_t bytes, ceiling; /* bytes: of entries */
     /* what is to be called back */
     struct out *out;
@@ -49,6 +51,12 @@ struct wanted_room {
 
 /* memory_store.c: takes an OP_CONTROL for connections here; there is room for it. */
 void memory_control(struct memory_store *s, struct op *op);
+/* Gives a job to the shards in this turn; takes it. */
+void memory_deliver(struct memory_store *s, struct job *j);
+/* Stores a message anew that is in no inbox any more, or passes it on live; notes it. False: there is no room. */
+bool memory_resend(struct memory_store *s, struct job *old, uint32_t ttl_s, uint64_t *seq, unsigned *nodes) MUST_CHECK;
+/* memory_ledger_query.c */
+enum op_status memory_ledger_query(struct memory_store *s, struct op *op) MUST_CHECK;
 /* memory_query.c: fills the op's reply; the status to end it with. */
 enum op_status memory_query(struct memory_store *s, struct op *op) MUST_CHECK;
 

@@ -23,6 +23,7 @@
 #include "core/log.h"
 #include "core/metrics.h"
 #include "proto/envelope.h"
+#include "proto/job_codec.h"
 #include "proto/names.h"
 #include "proto/room_rules.h"
 #include "store/memory_inbox.h"
@@ -51,7 +52,7 @@ static uint64_t now_s(void)
 /* Bytes that count against the ceiling. */
 static size_t taken(const struct memory_store *s)
 {
-    return s->bytes + s->ids.bytes;
+    return s->bytes + s->ids.bytes + s->ledger.bytes;
 }
 
 static struct session_terms sessions(const struct memory_store *s)
@@ -192,6 +193,9 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
         next = users;
     if (rooms < next)
         next = rooms;
+    uint64_t ledger = memory_ledger_sweep(&s->ledger, now);
+    if (ledger < next)
+        next = ledger;
     uint64_t ended = clock_mono_ms();
     s->sweep_not_before_ms = ended + (ended - began) * SWEEP_SHARE;
     s->sweep_due_s = UINT64_MAX;
@@ -293,6 +297,7 @@ struct send {
     struct span payload, id, name_it;
     uint32_t ttl_s;
     uint32_t said_s; /* the ttl that was asked for, TTL_UNSET: none */
+    bool track;
     /* of the target at hand */
     struct map *box; /* where its inbox is */
     unsigned cap;
@@ -312,6 +317,15 @@ static struct job *make(struct memory_store *s, const struct job_source *src, st
         break;
     }
     return NULL;
+}
+
+/* The ledger hears of it before any shard does. */
+static void note(struct memory_store *s, struct job *j, uint32_t ttl_s, unsigned nodes, uint64_t now_us)
+{
+    if (taken(s) < s->ceiling && memory_ledger_attempt(&s->ledger, j, ttl_s, nodes, now_us))
+        arm_sweep(s, now_us / 1000000 + s->cfg->ledger_ttl_s);
+    else
+        metric_add(s->metrics, M_LEDGER_DROPPED, 1);
 }
 
 /* Stores one message; `j` is borrowed. */
@@ -346,6 +360,8 @@ static enum op_status send_stored(struct memory_store *s, struct op *op, struct 
     if (j && keep(s, b, j, m->cap)) {
         t->seq = seq;
         t->online = b->registered;
+        if (m->track)
+            note(s, j, m->ttl_s, t->online, now_us);
         if (b->registered)
             put_out(s, (struct out){.job = job_ref(j)});
         status = OP_OK;
@@ -385,10 +401,48 @@ static enum op_status send_live(struct memory_store *s, struct op *op, struct op
         t->online = 1;
         break;
     }
-    struct job *j = t->online ? make(s, &src, op, &status) : NULL;
-    if (j)
+    struct job *j = t->online || m->track ? make(s, &src, op, &status) : NULL;
+    if (j && m->track)
+        note(s, j, 0, t->online, clock_real_us());
+    if (j && t->online)
         put_out(s, (struct out){.job = j});
+    else
+        job_unref(j);
     return status;
+}
+
+void memory_deliver(struct memory_store *s, struct job *j)
+{
+    if (reserve_out(s, 2)) /* one stays for the op that is under work */
+        put_out(s, (struct out){.job = j});
+    else
+        job_unref(j);
+}
+
+bool memory_resend(struct memory_store *s, struct job *old, uint32_t ttl_s, uint64_t *seq, unsigned *nodes)
+{
+    struct user_inbox *b = find_or_make(&s->users, old->head.target);
+    uint64_t now_us = clock_real_us();
+    struct job_head h = old->head;
+    if (!b)
+        return false;
+    h.ts_ms = now_us / 1000;
+    h.seq = ttl_s ? (now_us > b->top ? now_us : b->top + 1) : 0;
+    h.prev = ttl_s ? b->top : 0;
+    h.expires_s = ttl_s ? now_us / 1000000 + ttl_s : 0;
+    struct job *j = job_pack(&h);
+    bool good = j && (!ttl_s || keep(s, b, j, s->cfg->inbox_cap));
+    if (good) {
+        j->born_us = clock_mono_us();
+        *seq = h.seq;
+        *nodes = b->registered;
+        note(s, j, ttl_s, b->registered, now_us);
+        if (b->registered)
+            memory_deliver(s, job_ref(j));
+    }
+    job_unref(j);
+    drop_if_idle(&s->users, b);
+    return good;
 }
 
 /* Ids are remembered for each target; a room's name begins with what no user's does. */
@@ -486,6 +540,7 @@ static void push(struct memory_store *s, struct op *op)
     m.ttl_s = pick_ttl(s, p->ttl_s, terms.ttl_s);
     m.id = span_str(p->id); /* P's own may be one that the asker made up: no repeat can bring it again */
     m.name_it = m.id;
+    m.track = terms.track;
     for (unsigned i = 0; i < p->ntargets; i++) {
         send_one(s, op, &p->targets[i], m);
         if (status == OP_OK)
@@ -638,6 +693,11 @@ static void submit(struct store *st, struct op *op)
     case OP_QUERY:
         finish(s, op, memory_query(s, op), "Memory is out.");
         break;
+    case OP_TRACK:
+        memory_ledger_events(&s->ledger, &op->track, op->shard);
+        metric_add(s->metrics, M_LEDGER_EVENTS, op->track.n);
+        finish(s, op, OP_OK, NULL);
+        break;
     case OP_CONTROL:
         finish(s, op, OP_REFUSED, "This is not for the store.");
         break;
@@ -680,6 +740,7 @@ static void free_store(struct store *st)
     memory_presence_fini(&s->presence);
     map_fini(&s->histories);
     used_ids_fini(&s->ids);
+    memory_ledger_fini(&s->ledger);
     map_fini(&s->users);
     map_fini(&s->rooms);
     if (s->turn)
@@ -724,6 +785,7 @@ struct store *store_memory_new(const struct config *cfg, struct event_base *base
     map_init(&s->rooms);
     memory_presence_init(&s->presence);
     used_ids_init(&s->ids);
+    memory_ledger_init(&s->ledger, cfg->ledger_ttl_s, s->node);
     list_init(&s->refused);
     jobmaker_init(&s->jm, m, cfg->max_payload);
     s->turn = event_new(base, -1, 0, on_turn, s);

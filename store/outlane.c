@@ -285,16 +285,19 @@ static bool keep_urgent(struct outlane *l, struct job *j)
     return true;
 }
 
-void outlane_job(struct outlane *l, struct job *j)
+bool outlane_job(struct outlane *l, struct job *j)
 {
+    bool kept = true;
     if (try_push(l, MSG_JOB, 0, j))
-        return;
+        return true;
     if (j->head.seq) {
         remember(l, j->head.kind == TARGET_USER ? &l->behind : &l->rooms_behind, j->head.target, j->head.seq);
     } else if (j->head.priority == PRIO_HIGH && keep_urgent(l, j)) {
-        return;
+        return true;
     } else {
         metric_add(l->metrics, M_DROP_LANE, 1);
+        kept = false;
     }
     job_unref(j);
+    return kept;
 }

@@ -39,7 +39,8 @@ void outlane_init(struct outlane *l, struct inbox *inbox, unsigned lane, struct 
 void outlane_fini(struct outlane *l);
 
 /* Each takes what it is given: a reference, the op. None waits. */
-void outlane_job(struct outlane *l, struct job *j);
+/* False: the message was dropped. */
+bool outlane_job(struct outlane *l, struct job *j);
 void outlane_reply(struct outlane *l, struct op *op);
 void outlane_control(struct outlane *l, struct op *op);
 void outlane_behind(struct outlane *l, struct span user, uint64_t seq);

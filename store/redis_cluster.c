@@ -17,6 +17,7 @@
 #include "crier_lua.h"
 #include "store/redis_beat.h"
 #include "store/redis_keys.h"
+#include "store/redis_ledger.h"
 #include "store/redis_room_query.h"
 #include "store/redis_store.h"
 #include "store/redis_user_query.h"
@@ -180,6 +181,8 @@ static void write_conf(struct redis_store *s)
     resp_u64(&s->args, s->cfg->ttl_s);
     resp_str(&s->args, "max");
     resp_u64(&s->args, s->cfg->max_payload);
+    resp_str(&s->args, "ledger");
+    resp_u64(&s->args, s->cfg->ledger_ttl_s);
     redis_must_send(s, NULL);
 }
 
@@ -289,6 +292,11 @@ void redis_query(struct redis_store *s, struct op *op)
     case QUERY_ROOM_HISTORY:
     case QUERY_ROOM_PRESENCE:
         redis_room_query(s, op);
+        return;
+    case QUERY_MESSAGE:
+    case QUERY_UNDELIVERED:
+    case QUERY_RETRY:
+        redis_ledger_query(s, op);
         return;
     case QUERY_USER:
     case QUERY_INBOX:

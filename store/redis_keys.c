@@ -59,6 +59,16 @@ void redis_part_key(const struct redis_store *s, struct resp_args *a, uint8_t pa
     resp_join(a, pieces, ARRAY_LEN(pieces));
 }
 
+void redis_part_join(const struct redis_store *s, struct resp_args *a, uint8_t part, const struct span *pieces,
+                     unsigned n)
+{
+    char t[5];
+    struct span all[8] = {span_str(s->cfg->prefix), tag(part, t)};
+    assert(n <= ARRAY_LEN(all) - 2);
+    memcpy(all + 2, pieces, n * sizeof(*pieces));
+    resp_join(a, all, n + 2);
+}
+
 void redis_cluster_key(const struct redis_store *s, struct resp_args *a, const char *name)
 {
     const struct span pieces[] = {span_str(s->cfg->prefix), SPAN_LIT("{c}:"), span_str(name)};

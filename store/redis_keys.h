@@ -13,6 +13,9 @@ uint8_t redis_part(struct span user);
 void redis_key(const struct redis_store *s, struct resp_args *a, uint8_t part, const char *kind, struct span name);
 /* "<prefix>{T}:<rest>" */
 void redis_part_key(const struct redis_store *s, struct resp_args *a, uint8_t part, const char *rest);
+/* "<prefix>{T}:" and at most six pieces. */
+void redis_part_join(const struct redis_store *s, struct resp_args *a, uint8_t part, const struct span *pieces,
+                     unsigned n);
 void redis_room_id_key(const struct redis_store *s, struct resp_args *a, uint8_t part, struct span room,
                        struct span id);
 void redis_id_key(const struct redis_store *s, struct resp_args *a, uint8_t part, struct span user, struct span id);

@@ -27,12 +27,13 @@
 #include "proto/room_rules.h"
 #include "store/redis_ingest.h"
 #include "store/redis_keys.h"
+#include "store/redis_ledger.h"
 #include "store/redis_store.h"
 
 /* What the functions say of a message that they did not store: its id was there already, its claim was somebody else's,
  * or too old. */
 enum { DUP_NONE, DUP_ID, DUP_TAKEN, DUP_OLD };
-enum { BATCH = 16, BATCH_BYTES = 256 * 1024, MAX_TTL_S = 315360000 };
+enum { BATCH = 16, BATCH_BYTES = 256 * 1024, MAX_TTL_S = 315360000, RAW_NAME = 48 };
 
 /* An op under way. */
 struct pending {
@@ -221,6 +222,7 @@ struct send {
     struct span name_it; /* the message's id where it is not P's own */
     uint32_t said_s;     /* the ttl that was asked for, TTL_UNSET: none */
     struct ingest_entry *raw;
+    const struct redis_tracked *track; /* NULL: it is not */
 };
 
 /* The bitmap of claims of the marker; users and rooms count apart, and so do messages before and after it. */
@@ -269,9 +271,9 @@ static bool add_send(struct redis_store *s, struct pending *p, struct op_target 
     return true;
 }
 
-/* ---- to rooms with history ---- */
+/* ---- one at a time: tracked messages, and those to rooms with history ---- */
 
-static void on_room_sent(void *owner, void *arg, const struct redisReply *r)
+static void on_sent(void *owner, void *arg, const struct redisReply *r)
 {
     struct redis_store *s = owner;
     struct waiter *w = arg;
@@ -284,13 +286,56 @@ static void on_room_sent(void *owner, void *arg, const struct redisReply *r)
     free(w);
 }
 
-/* False: memory is out, nothing was sent. */
-static bool send_to_room(struct redis_store *s, struct pending *p, struct op_target *t, struct span room,
-                         const struct room_rule *rule, const struct send *m)
+static bool send_one(struct redis_store *s, struct pending *p, struct op_target *t, const struct send *m)
 {
     struct waiter *w = malloc(sizeof(*w));
     if (!w)
         return false;
+    *w = wait_for(s, p, t, m->payload.n + 256, m->raw);
+    enum redis_sent sent = redis_send(s, on_sent, w, p == NULL);
+    if (sent != REDIS_SENT) {
+        answer(s, w, sent == REDIS_TOO_MUCH ? OP_FULL : OP_AWAY, "Redis is away.");
+        free(w);
+    }
+    return true;
+}
+
+/* False: memory is out, nothing was sent. Storing and noting that in the ledger are one step. */
+static bool send_tracked(struct redis_store *s, struct pending *p, struct op_target *t, const struct send *m)
+{
+    uint8_t part = redis_part(m->user);
+    if (m->raw)
+        redis_ledger_open_one(s, m->track, TARGET_USER, m->user);
+    redis_fcall(s, "crier_send_tracked", m->raw ? 5 : 4);
+    redis_key(s, &s->args, part, "m", m->user);
+    redis_key(s, &s->args, part, "q", m->user);
+    if (m->id.n)
+        redis_id_key(s, &s->args, part, m->user, m->id);
+    else
+        redis_key(s, &s->args, part, "m", m->user);
+    redis_ledger_key(s, &s->args, TARGET_USER, m->user, m->track->id);
+    if (m->raw)
+        key_claim(s, &s->args, part, m->raw);
+    redis_channel(s, &s->args, "n:", span_of(NULL, 0));
+    resp_str(&s->args, "PUBLISH");
+    resp_u64(&s->args, s->cfg->inbox_cap);
+    resp_arg(&s->args, m->user);
+    resp_arg(&s->args, m->payload);
+    resp_u64(&s->args, m->ttl_s < MAX_TTL_S ? m->ttl_s : MAX_TTL_S);
+    resp_arg(&s->args, m->name_it);
+    resp_u64(&s->args, m->id.n ? REDIS_ID_S : 0);
+    resp_u64(&s->args, s->cfg->ledger_ttl_s);
+    resp_str(&s->args, m->track->hash);
+    resp_str(&s->args, s->node);
+    if (m->raw)
+        arg_claim(&s->args, m->raw);
+    return send_one(s, p, t, m);
+}
+
+/* False: memory is out, nothing was sent. */
+static bool send_to_room(struct redis_store *s, struct pending *p, struct op_target *t, struct span room,
+                         const struct room_rule *rule, const struct send *m)
+{
     uint8_t part = redis_part(room);
     uint32_t ttl_s = m->said_s < rule->ttl_s ? m->said_s : rule->ttl_s; /* not said is the largest number */
     redis_fcall(s, "crier_room_send", m->raw ? 5 : 4);
@@ -313,13 +358,7 @@ static bool send_to_room(struct redis_store *s, struct pending *p, struct op_tar
     resp_u64(&s->args, m->id.n ? REDIS_ID_S : 0);
     if (m->raw)
         arg_claim(&s->args, m->raw);
-    *w = wait_for(s, p, t, m->payload.n + 256, m->raw);
-    enum redis_sent sent = redis_send(s, on_room_sent, w, p == NULL);
-    if (sent != REDIS_SENT) {
-        answer(s, w, sent == REDIS_TOO_MUCH ? OP_FULL : OP_AWAY, "Redis is away.");
-        free(w);
-    }
-    return true;
+    return send_one(s, p, t, m);
 }
 
 /* ---- to rooms and everybody ---- */
@@ -399,12 +438,14 @@ static void push_one(struct redis_store *s, struct pending *p, struct op_target 
     struct room_rule rule;
     bool good = true;
     t->status = OP_OK;
+    if (m->track && t->kind != TARGET_USER && name_fits(t))
+        redis_ledger_begin(s, m->track, t->kind, span_str(t->name));
     if (!name_fits(t)) {
         t->status = OP_REFUSED;
         snprintf(op->error, sizeof(op->error), "A target's name is not allowed.");
     } else if (t->kind == TARGET_USER) {
         m->user = span_str(t->name);
-        good = add_send(s, p, t, m);
+        good = m->track ? send_tracked(s, p, t, m) : add_send(s, p, t, m);
     } else if (t->kind == TARGET_ROOM && room_history(s->cfg, span_str(t->name), &rule)) {
         good = send_to_room(s, p, t, span_str(t->name), &rule, m);
     } else {
@@ -421,6 +462,17 @@ static uint32_t pick_ttl(const struct redis_store *s, uint32_t asked, uint32_t s
     if (asked != TTL_UNSET)
         return asked;
     return said != TTL_UNSET ? said : s->cfg->ttl_s;
+}
+
+/* Its ledger can be found as soon as it is stored. */
+static void open_ledger(struct redis_store *s, const struct redis_tracked *track, const struct op_push *push)
+{
+    redis_ledger_open(s, track);
+    for (unsigned i = 0; i < push->ntargets; i++) {
+        if (name_fits(&push->targets[i]))
+            redis_ledger_target(s, push->targets[i].kind, span_str(push->targets[i].name));
+    }
+    redis_ledger_opened(s);
 }
 
 void redis_push(struct redis_store *s, struct op *op)
@@ -447,6 +499,12 @@ void redis_push(struct redis_store *s, struct op *op)
     m.ttl_s = pick_ttl(s, push->ttl_s, terms.ttl_s);
     m.id = span_str(push->id); /* P's own may be one that the asker made up: no repeat can bring it again */
     m.name_it = span_eq(m.id, terms.id) ? span_of(NULL, 0) : m.id;
+    struct redis_tracked track;
+    if (terms.track && (m.name_it.n || terms.id.n)) {
+        track = redis_tracked(m.name_it.n ? m.name_it : terms.id, m.payload);
+        m.track = &track;
+        open_ledger(s, &track, push);
+    }
     for (unsigned i = 0; i < push->ntargets; i++)
         push_one(s, p, &push->targets[i], &m);
     if (p->left > 1) {
@@ -464,9 +522,28 @@ bool redis_push_room(const struct redis_store *s)
     return s->pushes < REDIS_MAX_RAW && s->push_bytes < REDIS_MAX_PUSH_BYTES;
 }
 
-void redis_push_raw(struct redis_store *s, struct ingest_entry *e)
+/* What a raw message without an id is called: the same on each node that read it. */
+static struct span raw_name(const struct ingest_entry *e, char to[RAW_NAME])
+{
+    int n = snprintf(to, RAW_NAME, "%llu.%u%s%s", (unsigned long long)e->marker, e->count, e->before ? "b" : "",
+                     e->kind == TARGET_USER ? "u" : "r");
+    return span_of(to, n > 0 && n < RAW_NAME ? (size_t)n : 0);
+}
+
+static bool send_raw_to_room(struct redis_store *s, struct span room, const struct send *m)
 {
     struct room_rule rule;
+    if (!room_history(s->cfg, room, &rule))
+        return false;
+    if (m->track) {
+        redis_ledger_open_one(s, m->track, TARGET_ROOM, room);
+        redis_ledger_begin(s, m->track, TARGET_ROOM, room);
+    }
+    return send_to_room(s, NULL, NULL, room, &rule, m);
+}
+
+void redis_push_raw(struct redis_store *s, struct ingest_entry *e)
+{
     char why[120] = "";
     struct job_terms terms;
     struct span name = ingest_name(e), payload = ingest_payload(e);
@@ -486,11 +563,19 @@ void redis_push_raw(struct redis_store *s, struct ingest_entry *e)
                      .id = terms.id,
                      .said_s = terms.ttl_s,
                      .raw = e};
+    char own[RAW_NAME];
     bool sent;
+    struct redis_tracked track;
+    if (terms.track) {
+        if (terms.id.n == 0) /* the ledger needs one to be found by */
+            m.name_it = raw_name(e, own);
+        track = redis_tracked(terms.id.n ? terms.id : m.name_it, payload);
+        m.track = &track;
+    }
     if (e->kind == TARGET_USER)
-        sent = add_send(s, NULL, NULL, &m);
+        sent = m.track ? send_tracked(s, NULL, NULL, &m) : add_send(s, NULL, NULL, &m);
     else
-        sent = room_history(s->cfg, name, &rule) && send_to_room(s, NULL, NULL, name, &rule, &m);
+        sent = send_raw_to_room(s, name, &m);
     if (!sent)
         redis_ingest_outcome(s, e, RAW_AGAIN, "");
 }

@@ -27,6 +27,7 @@
 #include "store/redis_beat.h"
 #include "store/redis_ingest.h"
 #include "store/redis_keys.h"
+#include "store/redis_ledger.h"
 #include "store/redis_page.h"
 #include "store/redis_presence.h"
 #include "store/redis_rooms.h"
@@ -72,6 +73,9 @@ static void deliver(struct redis_store *s, const struct job_source *src, struct 
     char why[120];
     switch (job_make(&s->jm, src, &j, why, sizeof(why))) {
     case JOB_MADE:
+        j->again = src->again;
+        if (j->head.track && j->head.seq == 0 && j->head.kind != TARGET_USER)
+            redis_ledger_seen(s, j, src->payload);
         s->up.job(s->up.arg, j);
         return;
     case JOB_REFUSED:
@@ -101,14 +105,15 @@ static bool is_wanted(struct redis_store *s, const struct job_source *src)
 /* One frame; returns the bytes used, 0 when it is broken. */
 static size_t take_frame(struct redis_store *s, struct span in, struct span channel)
 {
-    if (in.n < FRAME_HEAD || (in.p[0] != 'U' && in.p[0] != 'R'))
+    if (in.n < FRAME_HEAD || (in.p[0] != 'U' && in.p[0] != 'R' && in.p[0] != 'A'))
         return 0;
     size_t idlen = in.p[21], userlen = redis_big_endian(in.p + 22, 2), plen = redis_big_endian(in.p + 24, 4);
     size_t total = FRAME_HEAD + idlen + userlen + plen;
     if (in.n < total)
         return 0;
     const uint8_t *p = in.p + FRAME_HEAD;
-    struct job_source src = {.kind = in.p[0] == 'U' ? TARGET_USER : TARGET_ROOM,
+    struct job_source src = {.kind = in.p[0] == 'R' ? TARGET_ROOM : TARGET_USER,
+                             .again = in.p[0] == 'A',
                              .seq = redis_big_endian(in.p + 1, 8),
                              .prev = redis_big_endian(in.p + 9, 8),
                              .expires_s = redis_big_endian(in.p + 17, 4),

@@ -31,6 +31,7 @@
 #include "store/redis_audit.h"
 #include "store/redis_beat.h"
 #include "store/redis_ingest.h"
+#include "store/redis_ledger.h"
 #include "store/redis_presence.h"
 #include "store/redis_rooms.h"
 #include "store/redis_users.h"
@@ -365,6 +366,9 @@ static void submit(struct store *st, struct op *op)
         break;
     case OP_QUERY:
         redis_query(s, op);
+        break;
+    case OP_TRACK:
+        redis_track(s, op);
         break;
     case OP_CONTROL:
         redis_finish(s, op, OP_REFUSED, "This is not for the store.");

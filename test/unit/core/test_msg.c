@@ -91,6 +91,13 @@ static struct op *full_op(enum op_kind kind, struct job *shared)
         op->control.device = text("phone");
         op->control.text = text("lobby");
         break;
+    case OP_TRACK:
+        op->track.n = 2;
+        op->track.v = calloc(TRACK_BATCH, sizeof(*op->track.v));
+        assert_non_null(op->track.v);
+        op->track.v[0].job = job_ref(shared);
+        op->track.v[0].device = text("phone"); /* [1] stays empty */
+        break;
     }
     return op;
 }
@@ -99,7 +106,7 @@ static void every_kind_of_op(void **state)
 {
     struct job *shared = some_job();
     (void)state;
-    for (int kind = OP_ATTACH; kind <= OP_CONTROL; kind++) {
+    for (int kind = OP_ATTACH; kind <= OP_TRACK; kind++) {
         op_free(op_new((enum op_kind)kind)); /* empty */
         op_free(full_op((enum op_kind)kind, shared));
     }
