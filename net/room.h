@@ -42,6 +42,8 @@ void room_behind(struct shard *s, const struct behind *b);
 void room_presence(struct shard *s, const struct presence *p);
 /* The session's connection can take more: rooms with history that it is behind in go on. */
 void room_session_pump(struct session *ses);
+/* The session's place in a room with history: everything up to *seq was queued to it. False: it has none (yet). */
+bool room_place(const struct session *ses, struct span room, uint64_t *seq) MUST_CHECK;
 /* The store answers again. */
 void rooms_store_back(struct shard *s);
 /* End of an inbox batch. */

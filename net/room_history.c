@@ -93,6 +93,18 @@ void room_session_pump(struct session *ses)
     }
 }
 
+bool room_place(const struct session *ses, struct span room, uint64_t *seq)
+{
+    for (unsigned i = 0; i < ses->nrooms; i++) {
+        const struct membership *m = &ses->rooms[i];
+        if (!m->follow || !span_eq(room_name(m->room), room))
+            continue;
+        *seq = m->follow->sent;
+        return m->room->confirmed && !m->follow->held;
+    }
+    return false;
+}
+
 void rooms_store_back(struct shard *s)
 {
     struct room *r;

@@ -6,8 +6,11 @@
  * every proxy passes on as it comes. From then on the client has nothing to say here; what it says comes by POST /send.
  *
  * So nothing on this connection proves that messages have arrived: the cursor moves when the client comes back with
- * Last-Event-ID, or posts an ack (or, in the mode `sent`, when the kernel has nothing left). A dead peer is noticed by
- * writing: a comment goes out when nothing else has for long, and the kernel gives up when it is not acknowledged.
+ * Last-Event-ID, or posts an ack (or, in the mode `sent`, when the kernel has nothing left). An event's id is the seq
+ * of its message in the inbox, part of the event that all receivers share; a stream whose rooms keep a history has ids
+ * of its own, the inbox's seq and its place in each room (proto/sse_id.h), in front of copies of the events. A dead
+ * peer is noticed by writing: a comment goes out when nothing else has for long, and the kernel gives up when it is not
+ * acknowledged.
  *
  * Runs on the shard's thread; the state block dies with the connection.
  */
@@ -28,10 +31,13 @@
 #include "net/session.h"
 #include "net/shard.h"
 #include "proto/names.h"
+#include "proto/room_rules.h"
 #include "proto/sse.h"
+#include "proto/sse_id.h"
 
 #define OBJECT_MAX       8192
 #define SEQ_BYTES        24
+#define ID_MAX           (64 * 1024)
 #define WELCOME_WAIT_MS  200  /* the head waits this long for the welcome, to leave with it in one write */
 #define EVIDENCE_MS      1000 /* how often the mode `sent` asks the kernel */
 #define RETRY_LEAST_MS   1000
@@ -40,8 +46,10 @@
 
 struct sse {
     struct session session;
-    char *rooms; /* as asked for, until they are joined; NULL: none */
+    char *rooms; /* as asked for; NULL: none, or they are joined and not needed any more */
     size_t rooms_len;
+    char *last_id; /* as the client brought it, as long as there are rooms; NULL: nothing */
+    bool placed;   /* some of the rooms keep a history: ids say where it is in them */
 };
 
 static struct sse *sse_of(struct conn *c)
@@ -83,6 +91,65 @@ static struct blob *wrap(const struct job_head *h, struct span object)
     return blob;
 }
 
+/* The next name of a list "a,b"; false at its end. */
+static bool next_name(struct span *list, struct span *name)
+{
+    while (list->n && *list->p == ',')
+        *list = span_of(list->p + 1, list->n - 1);
+    const uint8_t *comma = list->n ? memchr(list->p, ',', list->n) : NULL;
+    *name = span_of(list->p, comma ? (size_t)(comma - list->p) : list->n);
+    *list = span_of(list->p + name->n, list->n - name->n);
+    return name->n > 0;
+}
+
+/* ---- ids that hold the places in rooms ---- */
+
+/* The places in the rooms that were asked for; where a room has not got that far, the one the client brought. */
+static bool write_places(struct session *s, struct buf *out)
+{
+    const struct sse *e = sse_of(s->conn);
+    struct span list = span_of(e->rooms, e->rooms_len), name;
+    while (next_name(&list, &name)) {
+        uint64_t seq;
+        bool known = room_place(s, name, &seq) || sse_id_room(span_str(e->last_id), name, &seq);
+        if (known && !sse_id_write_room(out, name, seq))
+            return false;
+    }
+    return true;
+}
+
+/* Takes the line "id: N" off the front of an event; user stays when there is none. */
+static struct span take_id(struct span event, uint64_t *user)
+{
+    const uint8_t *end = event.n > 4 && memcmp(event.p, "id: ", 4) == 0 ? memchr(event.p, '\n', event.n) : NULL;
+    if (!end || !sse_id_user(span_of(event.p + 4, (size_t)(end - event.p) - 4), user))
+        return event;
+    size_t n = (size_t)(end - event.p) + 1;
+    return span_of(event.p + n, event.n - n);
+}
+
+/* A stored message of a stream that follows rooms with history: the shared event behind an id of its own. What was
+ * queued before it has moved the places; its own room's has been moved already. */
+static enum out_result push_placed(struct session *s, struct frame *f, enum out_class cls)
+{
+    if (cls != OUT_STORED)
+        return conn_push(s->conn, f, cls);
+    uint64_t user = s->sent;
+    struct span event = take_id(span_of(f->data, f->len), &user);
+    struct buf b;
+    buf_init(&b, event.n + ID_MAX);
+    bool ok = buf_append_str(&b, "id: ") && sse_id_write_user(&b, user) && write_places(s, &b) &&
+              buf_append_byte(&b, '\n') && buf_append_span(&b, event);
+    struct frame *own = ok ? frame_copy(buf_span(&b)) : NULL;
+    buf_fini(&b);
+    if (!own)
+        return OUT_NO_MEMORY;
+    own->born_us = f->born_us;
+    enum out_result r = conn_push(s->conn, own, cls);
+    frame_unref(own);
+    return r;
+}
+
 static void say_closing(struct conn *c, unsigned code, const char *reason, enum close_reason why)
 {
     struct buf b;
@@ -113,15 +180,20 @@ static void close_session(struct session *s, unsigned code, const char *reason, 
 
 /* ---- rooms ---- */
 
-/* The next name of a list "a,b"; false at its end. */
-static bool next_name(struct span *list, struct span *name)
+static void subscribe(struct session *s, struct span room, struct span last_id)
 {
-    while (list->n && *list->p == ',')
-        *list = span_of(list->p + 1, list->n - 1);
-    const uint8_t *comma = list->n ? memchr(list->p, ',', list->n) : NULL;
-    *name = span_of(list->p, comma ? (size_t)(comma - list->p) : list->n);
-    *list = span_of(list->p + name->n, list->n - name->n);
-    return name->n > 0;
+    struct room_wish w = {.room = room};
+    w.has_since = sse_id_room(last_id, room, &w.since);
+    session_subscribe(s, &w);
+}
+
+/* What the request wished is done with. */
+static void forget_request(struct sse *e)
+{
+    free(e->rooms);
+    free(e->last_id);
+    e->rooms = e->last_id = NULL;
+    e->rooms_len = 0;
 }
 
 static void welcomed(struct session *s)
@@ -130,10 +202,9 @@ static void welcomed(struct session *s)
     struct sse *e = sse_of(c);
     struct span list = span_of(e->rooms, e->rooms_len), name;
     while (s->state == SESSION_LIVE && next_name(&list, &name))
-        session_subscribe(s, &(struct room_wish){.room = name});
-    free(e->rooms);
-    e->rooms = NULL;
-    e->rooms_len = 0;
+        subscribe(s, name, span_str(e->last_id));
+    if (!e->placed)
+        forget_request(e);
 }
 
 /* ---- time ---- */
@@ -205,9 +276,7 @@ static void on_gone(struct conn *c)
 {
     struct sse *e = sse_of(c);
     session_end(&e->session);
-    free(e->rooms);
-    e->rooms = NULL;
-    e->rooms_len = 0;
+    forget_request(e);
 }
 
 static void on_drain(struct conn *c)
@@ -242,13 +311,26 @@ static const struct session_io io = {
     .welcomed = welcomed,
 };
 
+static const struct session_io io_placed = {
+    .codec = CODEC_JSON,
+    .wire = WIRE_SSE,
+    .clients = M_CONNS_SSE,
+    .one_way = true,
+    .control = control,
+    .wrap = wrap,
+    .push = push_placed,
+    .close = close_session,
+    .want_evidence = want_evidence,
+    .welcomed = welcomed,
+};
+
 static void on_adopted(struct conn *c)
 {
     struct session *s = &sse_of(c)->session;
     c->last_tx_ms = (uint32_t)c->shard->now_ms;
     conn_peer_timeout(c, c->shard->cfg->idle_ms);
     conn_timer(c, c->shard->cfg->ping_ms);
-    session_start(s, c, &io);
+    session_start(s, c, sse_of(c)->placed ? &io_placed : &io);
     if (c->state == CONN_OPEN && s->state == SESSION_ATTACHING)
         conn_timer(c, at_most(WELCOME_WAIT_MS, c->shard->cfg->ping_ms));
 }
@@ -269,17 +351,27 @@ static const struct conn_proto sse_proto = {
 
 /* Where the client was: the header of an EventSource that comes back, else the query's word for those that cannot set
  * headers. A header that is none of ours says nothing. False: refused. */
-static bool read_last_id(struct conn *c, const struct http_head *h, struct session *s)
+static bool read_last_id(struct conn *c, const struct http_head *h, struct sse *e)
 {
-    uint64_t seq = 0;
-    int there = admit_seq(c, h, "last_event_id", &seq);
-    if (there == 0)
-        there = admit_seq(c, h, "lastEventId", &seq);
-    if (there < 0)
-        return false;
-    if (admit_parse_seq(http_field(h, "Last-Event-ID"), &seq) || there > 0)
-        s->since = seq;
-    return true;
+    struct session *s = &e->session;
+    struct span id = http_field(h, "Last-Event-ID");
+    if (sse_id_user(id, &s->since)) {
+        e->last_id = span_dup(id);
+        return true;
+    }
+    char *text = h->query.n ? malloc(h->query.n + 1) : NULL;
+    int n = text ? http_query(h->query, "last_event_id", text, h->query.n) : -1;
+    if (text && n == -1)
+        n = http_query(h->query, "lastEventId", text, h->query.n);
+    if (n >= 0 && sse_id_user(span_of(text, (size_t)n), &s->since)) {
+        text[n] = '\0';
+        e->last_id = text;
+        return true;
+    }
+    free(text);
+    if (n != -1)
+        admit_refuse(c, M_HANDSHAKE_HTTP_FAILED, 400, "bad_request", "last_event_id is none that this broker gave");
+    return n == -1;
 }
 
 static bool refuse_rooms(struct conn *c, const char *why)
@@ -302,11 +394,12 @@ static bool within_rates(struct conn *c, const struct identity *who, unsigned su
 }
 
 /* Are these names that this client may join all at once? */
-static bool check_rooms(struct conn *c, const struct sse *e)
+static bool check_rooms(struct conn *c, struct sse *e)
 {
     struct span list = span_of(e->rooms, e->rooms_len), name;
     unsigned n = 0;
     for (; next_name(&list, &name); n++) {
+        e->placed |= name_room_ok(name) && room_history(c->shard->cfg, name, NULL);
         if (!name_room_ok(name))
             return refuse_rooms(c, "rooms: each is 1 to 128 bytes of UTF-8 without control characters");
         if (n == c->shard->cfg->max_rooms)
@@ -335,7 +428,7 @@ static bool read_rooms(struct conn *c, const struct http_head *h, struct sse *e)
 static void free_state(struct sse *e)
 {
     identity_free(e->session.who);
-    free(e->rooms);
+    forget_request(e);
     free(e);
 }
 
@@ -366,7 +459,7 @@ void sse_handle(struct conn *c, const struct http_request *r)
         return;
     }
     e->session.who = who;
-    if (admit_wishes(c, h, &e->session) && read_last_id(c, h, &e->session) && read_rooms(c, h, e))
+    if (admit_wishes(c, h, &e->session) && read_last_id(c, h, e) && read_rooms(c, h, e))
         take_over(c, e);
     else
         free_state(e);

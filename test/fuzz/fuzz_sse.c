@@ -5,10 +5,12 @@
  * Held to, beyond not crashing:
  * - an id or a name with a line end or NUL is refused, all else is written, in exactly the bytes announced;
  * - a client dispatches exactly one event, with this id and name, and with the data's lines joined by \n;
+ * - an id that a client brings is ours or not, and what is read out of it is written and read again;
  * - at a ceiling below the size the answer is no, and nothing was added.
  */
 #include "check.h"
 #include "proto/sse.h"
+#include "proto/sse_id.h"
 #include "test/unit/proto/sse_reader.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -48,6 +50,20 @@ static void check_stream(const struct sse_event *e, struct span bytes)
     sse_reader_close(&s);
 }
 
+/* What a client brings as its last id, and a room's name. */
+static void check_id(struct span id, struct span room)
+{
+    uint64_t user = 0, seq = 0;
+    struct buf b;
+    bool ours = sse_id_user(id, &user);
+    bool known = sse_id_room(id, room, &seq);
+    CHECK(ours || !known);
+    buf_init(&b, 1000);
+    CHECK(sse_id_write_user(&b, user) && sse_id_write_room(&b, room, seq));
+    CHECK(sse_id_user(buf_span(&b), &user) && sse_id_room(buf_span(&b), room, &seq));
+    buf_fini(&b);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 3)
@@ -67,6 +83,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CHECK(sse_write(&tight, &e) == (ok && sse_size(&e) <= data[2]));
     CHECK(tight.len == 0 || span_eq(buf_span(&tight), buf_span(&b)));
     (void)sse_type_of(text);
+    check_id(id, event);
     buf_fini(&b);
     buf_fini(&tight);
     check_free(id);

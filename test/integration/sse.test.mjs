@@ -292,3 +292,72 @@ scenario('the stream on the wire: HTTP/1.0, a second request behind, a peer that
   const [bytes] = await within(first, 'the first bytes');
   assert.match(bytes.toString(), /^HTTP\/1\.1 200 [^]*retry: \d+\n\nevent: welcome\ndata: \{[^]*\}\n\n$/);
 });
+
+for (const store of ['memory', 'redis']) {
+  scenario(`${store}: rooms with history are resumed by the same id, each from its own place`, { core: true }, async (ctx) => {
+    const broker = await ctx.brokerOn(store, { args: ['--room-history', 'h.*:100:1d'] });
+    const query = { rooms: 'h.a,live,h.b' };
+    const first = await open(ctx, broker, { user: 'alice', device: 'page', query });
+    for (let n = 0; n < 3; n++) await first.next('ok');
+    await push(broker, { room: 'h.a', data: 'a1' });
+    await push(broker, { user: 'alice', data: 'u1' });
+    await push(broker, { room: 'h.b', data: 'b1' });
+    await push(broker, { room: 'live', data: 'l1' });
+    await push(broker, { room: 'h.a', data: 'a2' });
+    const seen = await first.messages(5);
+    assert.deepEqual(dataOf(seen).sort(), ['a1', 'a2', 'b1', 'l1', 'u1']);
+    for (const m of seen) assert.equal(m.sse.id === undefined, m.room === 'live', JSON.stringify(m.sse));
+    first.close();
+    await until(async () => (await broker.metric('crier_clients', 'transport="sse"')) === 0, 'the broker saw the end');
+    for (const [target, data] of [[{ room: 'h.a' }, 'a3'], [{ room: 'h.b' }, 'b2'], [{ room: 'live' }, 'l2'], [{ user: 'alice' }, 'u2'], [{ room: 'h.b' }, 'b3']]) await push(broker, { ...target, data });
+    /* After any event: exactly what came behind it, per room and inbox. */
+    for (const at of [0, 2, seen.length - 1]) {
+      const id = seen[at].sse.id ?? seen[at - 1].sse.id;
+      const upto = seen.findIndex((m) => m.sse.id === id);
+      const want = [...dataOf(seen.slice(upto + 1)).filter((d) => d !== 'l1'), 'a3', 'b2', 'b3', 'u2'];
+      const back = await open(ctx, broker, { user: 'alice', device: `page-${at}`, query, lastEventId: id });
+      const oks = [await back.next('ok'), await back.next('ok'), await back.next('ok')];
+      const recovered = Object.fromEntries(oks.map((m) => [m.room, m.recovered]));
+      assert.deepEqual([recovered['h.a'], recovered['h.b']], [true, true], id);
+      assert.deepEqual(dataOf(await back.messages(want.length)).sort(), want.sort(), `after ${id}`);
+      await push(broker, { room: 'live', data: 'end' });
+      await back.next('message', (m) => m.data === 'end');
+      assert.equal(back.take('message'), undefined, 'and nothing else');
+      back.close();
+    }
+  });
+}
+
+scenario('an EventSource in rooms with history and a broker that is killed: nothing lost, nothing twice', { core: true }, async (ctx) => {
+  const { redis } = await ctx.redis();
+  const prefix = ctx.newPrefix();
+  const port = await freePort();
+  const args = ['--room-history', 'h.*:1000:1d'];
+  const other = await ctx.broker({ redis, prefix, args });
+  let broker = await ctx.broker({ redis, prefix, args, listen: `127.0.0.1:${port}` });
+  const { es, got, messages } = source(ctx, `http://127.0.0.1:${port}/events?user=alice&device=tab&rooms=h.x,h.y`);
+  let joined = 0;
+  es.addEventListener('ok', () => {
+    joined += 1;
+  });
+  await until(() => joined === 2 && got.length, 'both rooms');
+  const targets = [{ user: 'alice' }, { room: 'h.x' }, { room: 'h.y' }];
+  let n = 0;
+  const say = async (count) => {
+    for (let i = 0; i < count; i++, n++) await push(other, { ...targets[n % 3], data: n });
+  };
+  await say(12);
+  await until(() => messages().length >= 12, 'the first ones');
+  for (let round = 0; round < 2; round++) {
+    await broker.crash();
+    await say(12);
+    broker = await ctx.broker({ redis, prefix, args, listen: `127.0.0.1:${port}` });
+    await say(3);
+    await until(() => messages().length >= n, 'what came meanwhile', DEADLINE * 2);
+  }
+  assert.deepEqual(dataOf(messages()).sort((a, b) => a - b), range(0, n - 1));
+  for (const t of ['undefined', 'h.x', 'h.y']) {
+    const list = messages().filter((m) => String(m.room) === t);
+    assert.ok(list.every((m, i) => i === 0 || m.seq > list[i - 1].seq), `${t} in order`);
+  }
+});
