@@ -382,6 +382,11 @@ bool ingest_placed(const struct ingest *in)
     return in->epoch != NULL;
 }
 
+unsigned ingest_named(const struct ingest *in)
+{
+    return in->epoch ? in->epoch->n : 0;
+}
+
 bool ingest_among(const struct ingest *in)
 {
     return in->among;

@@ -68,6 +68,8 @@ void ingest_set_name(struct ingest *in, const char *name);
 void ingest_cut(struct ingest *in);
 /* True once a marker has come since the subscription began. */
 bool ingest_placed(const struct ingest *in);
+/* How many nodes the last marker names. */
+unsigned ingest_named(const struct ingest *in);
 /* True when the last marker names this node. */
 bool ingest_among(const struct ingest *in);
 /* True when the last marker names all nodes of the cluster. Also for one that it does not name, since it was taken for

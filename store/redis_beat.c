@@ -14,8 +14,9 @@
  * what was registered under the old one is swept by others without touching the new. The name lives in s->node alone;
  * the shards are told.
  *
- * The goodbye takes two steps: first the node stops being a reader (its role becomes "o", and it reads on until a
- * marker no longer names it), then it takes its registrations back and leaves. It does not wait long.
+ * The goodbye takes steps: a node that reads alone waits for another one to read; then it stops being a reader (its
+ * role becomes "o", and it reads on until a marker no longer names it); then it takes its registrations back and
+ * leaves. It waits for none of this for long.
  *
  * Dispatcher thread.
  */
@@ -126,7 +127,7 @@ static void read_live(struct redis_store *s, const struct redisReply *r)
         member_read_info(m, text_of(r->element[i + 3]));
     }
     metric_set(s->metrics, M_NODES, r->elements / 4);
-    if (!s->leaving)
+    if (!s->stepping_out)
         redis_ingest_elect(s, reader);
 }
 
@@ -171,7 +172,7 @@ static bool read_beat(struct redis_store *s, const struct redisReply *r, bool st
     read_dead(s, r->element[2]);
     read_holes(s, r->element[3]);
     redis_ingest_heard_marker(s, number_of(r->element[4]));
-    redis_ingest_flush(s);
+    redis_ingest_heard_all(s);
     return true;
 }
 
@@ -331,7 +332,19 @@ static void leave(struct redis_store *s)
 
 void redis_goodbye_look(struct redis_store *s)
 {
-    if (s->leaving && s->phase == REDIS_OPEN && (redis_ingest_out(s) || clock_mono_ms() >= s->leave_due_ms))
+    uint64_t now = clock_mono_ms();
+    if (!s->leaving || s->phase != REDIS_OPEN)
+        return;
+    if (!s->stepping_out) {
+        if (redis_ingest_alone(s) && now < s->leave_due_ms)
+            return; /* another one is about to read */
+        s->stepping_out = true;
+        s->leave_due_ms = now + LEAVE_WAIT_MS;
+        redis_ingest_elect(s, false);
+        if (!redis_ingest_out(s))
+            redis_beat_now(s);
+    }
+    if (redis_ingest_out(s) || now >= s->leave_due_ms)
         leave(s);
 }
 
@@ -342,8 +355,5 @@ void redis_goodbye(struct redis_store *s)
         return;
     s->leaving = true;
     s->leave_due_ms = clock_mono_ms() + LEAVE_WAIT_MS;
-    redis_ingest_elect(s, false);
     redis_goodbye_look(s);
-    if (s->phase == REDIS_OPEN)
-        redis_beat_now(s);
 }

@@ -124,6 +124,12 @@ void redis_ingest_renamed(struct redis_store *s)
     ingest_set_name(g->in, s->node);
 }
 
+bool redis_ingest_alone(const struct redis_store *s)
+{
+    const struct redis_ingest *g = self(s);
+    return g->declared && ingest_among(g->in) && ingest_named(g->in) == 1 && s->members.n > 1;
+}
+
 bool redis_ingest_out(const struct redis_store *s)
 {
     return !self(s)->declared;
@@ -159,7 +165,9 @@ void redis_ingest_marker(struct redis_store *s, struct span text)
         redis_ingest_probe(s);
     if (!among && g->declared && !g->reader)
         stop_reading(s);
-    redis_ingest_flush(s);
+    if (!g->reader && ingest_named(g->in) < REDIS_READERS)
+        redis_beat_now(s); /* one has gone: the answer says who follows */
+    redis_ingest_heard_all(s);
     redis_tell(s);
 }
 
@@ -184,6 +192,24 @@ void redis_ingest_heard_marker(struct redis_store *s, uint64_t marker)
 }
 
 /* ---- storing ---- */
+
+static void show_figures(struct redis_store *s)
+{
+    const struct ingest *in = self(s)->in;
+    const struct ingest_stats *st = ingest_stats(in);
+    metric_set(s->metrics, M_INGEST_BYTES, st->bytes);
+    metric_set(s->metrics, M_INGEST_REPLAYS, st->replays);
+    metric_set(s->metrics, M_INGEST_EVICTED, st->evicted);
+    metric_set(s->metrics, M_INGEST_LOST, st->lost);
+    metric_set(s->metrics, M_HOLES, st->holes);
+    metric_set(s->metrics, M_INGEST_READER, ingest_among(in));
+}
+
+void redis_ingest_heard_all(struct redis_store *s)
+{
+    redis_ingest_flush(s);
+    show_figures(s);
+}
 
 void redis_ingest_flush(struct redis_store *s)
 {
@@ -280,16 +306,9 @@ const char *redis_ingest_deaf(const struct redis_store *s)
 
 void redis_ingest_tick(struct redis_store *s)
 {
-    struct redis_ingest *g = self(s);
-    const struct ingest_stats *st = ingest_stats(g->in);
-    ingest_tick(g->in, clock_mono_ms());
+    ingest_tick(self(s)->in, clock_mono_ms());
     redis_ingest_flush(s);
-    metric_set(s->metrics, M_INGEST_BYTES, st->bytes);
-    metric_set(s->metrics, M_INGEST_REPLAYS, st->replays);
-    metric_set(s->metrics, M_HOLES, st->holes);
-    metric_set(s->metrics, M_INGEST_EVICTED, st->evicted);
-    metric_set(s->metrics, M_INGEST_LOST, st->lost);
-    metric_set(s->metrics, M_INGEST_READER, ingest_among(g->in));
+    show_figures(s);
 }
 
 /* ---- life ---- */

@@ -27,6 +27,8 @@ bool redis_ingest_confirmed(struct redis_store *s);
 void redis_ingest_cut(struct redis_store *s);
 /* The node has a new name, under which it has not said anything yet. */
 void redis_ingest_renamed(struct redis_store *s);
+/* True when this node is the only one that reads, and others could. */
+bool redis_ingest_alone(const struct redis_store *s);
 /* True when nothing is left for which others count on this node: it may go. */
 bool redis_ingest_out(const struct redis_store *s);
 
@@ -40,6 +42,8 @@ void redis_ingest_marker(struct redis_store *s, struct span text);
 void redis_ingest_heard_dead(struct redis_store *s, struct span node);
 void redis_ingest_heard_hole(struct redis_store *s, struct span node, uint64_t marker);
 void redis_ingest_heard_marker(struct redis_store *s, uint64_t marker);
+/* That was all of it: what is to be stored by it is stored. */
+void redis_ingest_heard_all(struct redis_store *s);
 
 /* ---- storing ---- */
 enum raw_fate {

@@ -393,7 +393,8 @@ static void leave(struct store *st)
 
 static bool idle(const struct store *st)
 {
-    const struct redis_store *s = self(st);
+    struct redis_store *s = self(st);
+    redis_goodbye_look(s); /* it is asked again and again: steps of the goodbye are not to wait for a tick */
     bool going = s->leaving && s->phase == REDIS_OPEN;
     return !redis_store_usable(s) || (!going && redis_conn_waiting(s->cmd) == 0 && list_empty(&s->finished));
 }

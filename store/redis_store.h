@@ -54,11 +54,11 @@ struct redis_store {
     /* state */
     enum redis_phase phase;
     bool sub_ready, joined;
-    bool known;       /* the other nodes have heard of this one */
-    unsigned renames; /* names this node has given up: a heartbeat's answer is about the name it was sent under */
-    char role[24];    /* what the last heartbeat said it does with raw messages */
-    char run_id[64];  /* of the server */
-    bool leaving;
+    bool known;                 /* the other nodes have heard of this one */
+    unsigned renames;           /* names given up: a heartbeat's answer is about the name it was sent under */
+    char role[24];              /* what the last heartbeat said it does with raw messages */
+    char run_id[64];            /* of the server */
+    bool leaving, stepping_out; /* the goodbye has begun; the node is no longer to be a reader */
     uint64_t leave_due_ms;
     bool tried, told, told_state, told_ready;
     char why[120]; /* why it is away */

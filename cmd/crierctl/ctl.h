@@ -26,7 +26,7 @@ struct subcommand {
     enum ctl_exit (*run)(const struct subcommand *self, int argc, char **argv);
 };
 
-extern const struct subcommand cmd_push, cmd_listen, cmd_token, cmd_ping;
+extern const struct subcommand cmd_push, cmd_listen, cmd_nodes, cmd_token, cmd_ping;
 
 /* Prints "crierctl: ..." on standard error and returns `code`. */
 enum ctl_exit complain(enum ctl_exit code, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -9,7 +9,7 @@
 #include "cmd/crierctl/ctl.h"
 #include "core/buf.h"
 
-static const struct subcommand *const commands[] = {&cmd_push, &cmd_listen, &cmd_token, &cmd_ping};
+static const struct subcommand *const commands[] = {&cmd_push, &cmd_listen, &cmd_nodes, &cmd_token, &cmd_ping};
 
 enum ctl_exit complain(enum ctl_exit code, const char *fmt, ...)
 {
