@@ -16,7 +16,7 @@ import { requireBroker, scaled, until } from '../integration/lib/env.mjs';
 import { brokenLibrary, noticed } from './lib/broken.mjs';
 import { Device } from './lib/device.mjs';
 import { Faults, schedule } from './lib/faults.mjs';
-import { Book, ByApi, ByClient, ByFunction, ByPublish, Flooder, ToRooms } from './lib/publishers.mjs';
+import { Book, ByApi, ByClient, ByFunction, ByPublish, Flooder, PublishToHistory, ToHistory, ToRooms } from './lib/publishers.mjs';
 import { Rng, sleep } from './lib/rng.mjs';
 import * as verify from './lib/verify.mjs';
 import { World } from './lib/world.mjs';
@@ -28,6 +28,7 @@ const USERS = number('USERS', 60);
 const DEVICES = number('DEVICES', 200);
 const FLOODED = 4;
 const CAP = 300;
+const HISTORY = 200;
 const NODES = 3;
 const KILLS_A_MINUTE = 20;
 const PRESENCE_MS = 5000;
@@ -41,7 +42,7 @@ const world = new World({
   nodeCount: NODES,
   links: process.env.LINKS !== 'no',
   fsync: process.env.FSYNC || 'always',
-  brokerArgs: ['--inbox-cap', String(CAP), '--window', '32', '--ping-interval', '5s', '--idle-timeout', '15s'],
+  brokerArgs: ['--inbox-cap', String(CAP), '--window', '32', '--ping-interval', '5s', '--idle-timeout', '15s', '--room-history', `hist/*:${HISTORY}:1h`, '--presence', 'hist/*'],
 });
 const oddities = [];
 world.fault = (text) => oddities.length < 50 && oddities.push(`${world.clock()} ms: ${text}`);
@@ -63,7 +64,7 @@ function makeDevices() {
     const flood = i < FLOODED * 2;
     const user = flood ? `flood${i % FLOODED}` : `u${i < USERS * 2 ? i % USERS : rng.int(0, USERS - 1)}`;
     const rooms = rng.chance(0.5) ? [`u${rng.int(0, 9)}`] : [];
-    devices.push(new Device(world, user, `d${i}`, { flood, polls: i % 10 === 0, guest: !flood && rng.chance(0.1), rooms }));
+    devices.push(new Device(world, user, `d${i}`, { flood, polls: i % 10 === 0, place: rng.chance(0.3) ? `hist/${rng.int(0, 3)}` : undefined, guest: !flood && rng.chance(0.1), rooms }));
   }
   return devices;
 }
@@ -72,6 +73,8 @@ function makePublishers() {
   const users = Array.from({ length: USERS }, (_, i) => `u${i}`);
   const flooded = Array.from({ length: FLOODED }, (_, i) => `flood${i}`);
   const list = [new Flooder(world, book, 'flood', flooded, 0), new ToRooms(world, book, 'rooms', users.slice(0, 10), 60)];
+  const histories = Array.from({ length: 4 }, (_, i) => `hist/${i}`);
+  list.push(new ToHistory(world, book, 'hist', histories, 80), new PublishToHistory(world, book, 'phist', histories, 120));
   for (let i = 0; i < 4; i++) {
     list.push(new ByFunction(world, book, `fn${i}`, users, 40), new ByApi(world, book, `api${i}`, users, 40));
     if (i < 3) list.push(new ByPublish(world, book, `pub${i}`, users, 50), new ByClient(world, book, `cl${i}`, users, 60));
@@ -121,6 +124,7 @@ async function presenceWithin(devices, ms) {
   await until(
     async () => {
       last = await verify.presence(world, devices);
+      last.bad.push(...verify.roomPresence(devices).bad);
       return last.bad.length === 0;
     },
     'presence',
@@ -141,6 +145,14 @@ async function checkDelivery(devices) {
   promise('stored messages come in order', o.bad, `${o.checked} in their publishers' order, every connection in seq order`);
   const p = verify.published(world, book, devices);
   promise('bare PUBLISH is missing only where no surviving node heard it', p.bad, `${p.all} published, ${p.sure} surely heard, ${p.lost} lost`);
+  const places = devices.filter((d) => d.place).map((d) => d.place);
+  await until(() => verify.missing(world, book, places, HISTORY).bad.length === 0, 'everything has come to the rooms', scaled(10000)).catch(() => {});
+  const h = verify.missing(world, book, places, HISTORY);
+  const hd = verify.doubles(world, book, places);
+  const hp = verify.published(world, book, places);
+  const count = (k) => places.reduce((s, x) => s + x.counts[k], 0);
+  promise('rooms with history lose nothing, double nothing, keep the order', [...h.bad, ...hd.bad, ...hp.bad, ...verify.order(world, book, places).bad.filter((t) => t.includes(': seq '))], `${h.checked} owed to ${places.length} members, ${count('recovered')} recovered; bare: ${hp.all} published, ${hp.lost} lost`);
+  promise('a member is told that it could not recover only where the room had let go', h.badGaps, `${count('holes')} told, ${h.dropped} messages`);
   const l = verify.liveTwice(devices);
   promise('live-only messages come at most once', l.bad, `${l.came} came, ${l.moved} of them again on another connection`);
   promise('nobody gets what is not theirs, and no odd answers', [...verify.strangers(devices).bad, ...oddities]);
@@ -151,6 +163,7 @@ async function checkPresence(devices) {
   promise('presence is exact within 5 s', first.bad, `after ${first.ms} ms`);
   for (const d of devices) if (world.rng.chance(0.5)) d.leave(world.rng.chance(0.5));
   const half = await presenceWithin(devices, PRESENCE_MS);
+  promise('a watcher of a room hears of each join and leave once', verify.edges(devices).bad);
   promise('presence is exact after half of the devices left', half.bad, `after ${half.ms} ms`);
   const victim = world.nodes[0];
   const gone = devices.filter((d) => d.conn?.node === victim);

@@ -3,6 +3,7 @@
  * careful client keeps: its last seq and a log of what it took. It drops seq <= last, as protocol.md says.
  */
 import { tokenFor } from '../../integration/lib/tokens.mjs';
+import { Place } from './place.mjs';
 import { Rng, sleep } from './rng.mjs';
 import { openTransport } from './transports.mjs';
 
@@ -22,6 +23,7 @@ export class Device {
     this.rooms = new Map();
     this.gaps = []; // {from, to}
     this.polledAt = new Map(); // a node keeps a device that polls for two minutes
+    this.place = options.place && new Place(this, options.place);
     this.faults = []; // sentences: what no device may ever see
     this.counts = { connects: 0, refused: 0, again: 0, pauses: 0, transports: {} };
   }
@@ -37,6 +39,7 @@ export class Device {
 
   #message(conn, m) {
     if (conn !== this.conn) return;
+    if (this.place && m.type !== 'welcome' && this.place.take(conn, m)) return;
     switch (m.type) {
       case 'welcome':
         conn.welcome = m;
@@ -136,6 +139,7 @@ export class Device {
     if (!good) return undefined;
     this.counts.connects++;
     this.counts.transports[kind] = (this.counts.transports[kind] || 0) + 1;
+    if (this.place && !ONE_WAY.includes(kind)) this.place.join(conn);
     if (!ONE_WAY.includes(kind)) for (const room of this.options.rooms || []) conn.wire.write({ type: 'subscribe', room, ref: 'r' });
     return conn;
   }
@@ -184,10 +188,12 @@ export class Device {
   }
 
   /* All is well again: one connection that stays. Tries until it stands. */
-  async settle(kind) {
+  async settle(asked) {
     const { rng, world } = this;
     while (!world.over) {
-      const conn = await this.connect(rng.pick(world.nodes), kind || this.#kind());
+      let kind = asked || this.#kind();
+      if (this.place && ONE_WAY.includes(kind)) kind = 'ws-json'; // where its room is
+      const conn = await this.connect(rng.pick(world.nodes), kind);
       if (conn) return conn;
       await sleep(rng.int(50, 200));
     }

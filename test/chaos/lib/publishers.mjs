@@ -4,6 +4,7 @@
  */
 import http from 'node:http';
 import { tokenFor } from '../../integration/lib/tokens.mjs';
+import { roomUser } from './place.mjs';
 import { Rng, sleep } from './rng.mjs';
 import { openTransport } from './transports.mjs';
 import { API_KEY } from './world.mjs';
@@ -73,14 +74,21 @@ class Publisher {
     this.n = 0;
   }
 
+  kinds = { stored: 80, live: 10, short: 5, large: 5 };
+
   /* What is to be sent: mostly stored; some live-only, some that live for a second or two. */
   make(user) {
     const { rng } = this;
-    const kind = rng.weighted({ stored: 80, live: 10, short: 5, large: 5 });
+    const kind = rng.weighted(this.kinds);
     const token = `${this.name}:${this.n++}`;
-    const data = { t: token, u: user, x: 'x'.repeat(kind === 'large' ? rng.int(4000, 20000) : rng.int(0, 200)) };
+    const data = { t: token, u: this.called(user), x: 'x'.repeat(kind === 'large' ? rng.int(4000, 20000) : rng.int(0, 200)) };
     const ttl = kind === 'live' ? 0 : kind === 'short' ? rng.int(1, 2) : undefined;
-    return this.book.open({ token, user, via: this.via, kind, ttl, data, id: rng.chance(this.ids ?? 0.7) ? `id-${token}` : undefined });
+    return this.book.open({ token, user: this.called(user), to: user, via: this.via, kind, ttl, data, id: rng.chance(this.ids ?? 0.7) ? `id-${token}` : undefined });
+  }
+
+  /* How the book calls who it is for. */
+  called(user) {
+    return user;
   }
 
   payload(e) {
@@ -152,8 +160,10 @@ export class Flooder extends ByFunction {
 export class ByApi extends Publisher {
   via = 'api';
 
+  field = 'user';
+
   async attempt(e) {
-    const body = { user: e.user, data: e.data };
+    const body = { [this.field]: e.to, data: e.data };
     if (e.ttl !== undefined) body.ttl = e.ttl;
     if (e.id) body.id = e.id;
     const r = await post(this.rng.pick(this.world.nodes), body);
@@ -170,6 +180,8 @@ export class ByApi extends Publisher {
 export class ByPublish extends Publisher {
   via = 'publish';
 
+  field = 'user';
+
   ids = 0.3;
 
   async prepare() {
@@ -178,7 +190,7 @@ export class ByPublish extends Publisher {
 
   async attempt(e) {
     e.t0 = Date.now();
-    const r = await within(this.redis.sendCommand(['PUBLISH', `${this.world.prefix}user:${e.user}`, this.payload(e)]).catch(() => undefined), ANSWER_MS);
+    const r = await within(this.redis.sendCommand(['PUBLISH', `${this.world.prefix}${this.field}:${e.to}`, this.payload(e)]).catch(() => undefined), ANSWER_MS);
     e.t1 = Date.now();
     if (typeof r !== 'number') return false;
     e.receivers = r;
@@ -236,6 +248,35 @@ export class ByClient extends Publisher {
     }
     this.book.accepted(e, m.seq === undefined ? undefined : Number(m.seq));
     return true;
+  }
+}
+
+/* Where something has expired, nobody can say that it was recovered. */
+const LASTING = { stored: 85, live: 10, large: 5 };
+
+/* A room with history, by the API. */
+export class ToHistory extends ByApi {
+  via = 'api to a room';
+
+  kinds = LASTING;
+
+  field = 'room';
+
+  called(room) {
+    return roomUser(room);
+  }
+}
+
+/* The same room by bare PUBLISH. */
+export class PublishToHistory extends ByPublish {
+  via = 'publish to a room';
+
+  kinds = LASTING;
+
+  field = 'room';
+
+  called(room) {
+    return roomUser(room);
   }
 }
 

@@ -43,7 +43,7 @@ function owed(book, seen) {
 }
 
 /* Accepted, after the device's beginning, in no log and in no gap; and gaps where the inbox had room. */
-export function missing(world, book, devices) {
+export function missing(world, book, devices, cap = world.cap) {
   const seen = seqsSeen(devices);
   const users = owed(book, seen);
   const maybes = new Map(); // never answered and never seen: they may have taken room in the inbox
@@ -57,13 +57,13 @@ export function missing(world, book, devices) {
     const list = users.get(d.user) || [];
     const unsure = maybes.get(d.user) || 0;
     for (const [i, { e, seq }] of list.entries()) {
-      if (seq <= d.base || !keepable(e) || world.perhapsLost(e)) continue;
+      if (d.base === undefined || seq <= d.base || !keepable(e) || world.perhapsLost(e)) continue;
       checked++;
       if (has.has(e.token)) continue;
       const gap = d.gaps.find((g) => g.from <= seq && seq <= g.to);
       const newer = list.length - 1 - i + unsure;
-      if (gap && newer >= world.cap) dropped++;
-      else if (gap) badGaps.push(`${d.user}/${d.name}: told of a gap ${gap.from}-${gap.to} that holds ${e.token} (${seq}), with ${newer} newer ones and room for ${world.cap}`);
+      if (gap && newer >= cap) dropped++;
+      else if (gap) badGaps.push(`${d.user}/${d.name}: told of a gap ${gap.from}-${gap.to} that holds ${e.token} (${seq}), with ${newer} newer ones and room for ${cap}`);
       else bad.push(`${d.user}/${d.name}: ${e.token} by ${e.via} (${e.state}, seq ${seq}, at ${world.clock(e.t0)}-${world.clock(e.t1)} ms, ${e.tries} tries) is missing; base ${d.base}, last ${d.last}`);
     }
   }
@@ -126,7 +126,7 @@ export function liveTwice(devices) {
   const bad = [];
   let came = 0;
   let moved = 0;
-  for (const d of devices) {
+  for (const d of allOf(devices)) {
     for (const map of [d.live, d.rooms]) {
       for (const [token, list] of map) {
         came++;
@@ -139,7 +139,9 @@ export function liveTwice(devices) {
   return { bad, came, moved };
 }
 
-export const strangers = (devices) => ({ bad: devices.flatMap((d) => d.faults.filter((f) => !f.includes('on one connection'))) });
+const allOf = (devices) => devices.flatMap((d) => (d.place ? [d, d.place] : [d]));
+export const strangers = (devices) => ({ bad: allOf(devices).flatMap((d) => d.faults.filter((f) => !f.includes('on one connection'))) });
+export const edges = (devices) => ({ bad: devices.flatMap((d) => d.place?.faults.filter((f) => f.includes('was said to')) || []) });
 
 /* The name under which a running node is known now: it took a new one if it was taken for dead meanwhile. */
 async function liveNames(world) {
@@ -214,4 +216,26 @@ export async function leftovers(world) {
     bad.push(`${k} holds ${n} entries; ${Array.isArray(m) ? m.join(' ') : JSON.stringify(m)}`);
   }
   return { bad };
+}
+
+/* Who the watchers of rooms believe to be there, against who is. */
+export function roomPresence(devices) {
+  const bad = [];
+  const truth = new Map();
+  for (const d of devices) {
+    if (!d.conn?.view?.joined || d.conn.code !== undefined) continue;
+    if (!truth.has(d.place.room)) truth.set(d.place.room, new Set());
+    truth.get(d.place.room).add(d.user);
+  }
+  let watchers = 0;
+  for (const d of devices) {
+    const view = d.conn?.code === undefined ? d.conn?.view : undefined;
+    if (!view) continue;
+    watchers++;
+    const should = truth.get(d.place.room) || new Set();
+    const extra = [...(view.users || [])].filter((u) => !should.has(u));
+    const lost = [...should].filter((u) => !view.users?.has(u));
+    if (extra.length || lost.length) bad.push(`${d.user}/${d.name} on ${d.on} thinks of ${d.place.room}: ${extra.length ? `${extra.join(', ')} there, who are not; ` : ''}${lost.length ? `${lost.join(', ')} away, who are not` : ''}`);
+  }
+  return { bad, watchers };
 }

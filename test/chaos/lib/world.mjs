@@ -75,7 +75,7 @@ export class Node {
     this.name = `n${index}`;
     this.link = link;
     this.host = link ? link.there : '127.0.0.1';
-    this.heard = []; // [from, to]: /readyz was green all that time and nothing was done to the node
+    this.heard = []; // [from, to]: it was a reader, /readyz was green, and nothing was done to the node
     this.ends = []; // when it was killed, or frozen for so long that the others take it for dead
     this.starts = 0;
   }
@@ -125,7 +125,8 @@ export class Node {
 
   async #poll() {
     const asked = Date.now();
-    const good = this.running && (await httpStatus(this, '/readyz', 1000)) === 200;
+    const reads = await this.world.readers();
+    const good = this.running && reads.some((r) => r === this.full || r.startsWith(`${this.full}-`)) && (await httpStatus(this, '/readyz', 1000)) === 200;
     if (good && !this.since && asked > (this.quietSince || 0) + 300) this.since = asked;
     if (!good && this.since) this.disturbed();
     this.ready = good;
@@ -200,6 +201,12 @@ export class World {
 
   async redisCall(args) {
     return this.control.sendCommand(args.map(String));
+  }
+
+  /* The nodes that read what is published to users, by the last marker. */
+  async readers() {
+    const names = await this.redisCall(['HGET', `${this.prefix}{c}:mark`, 'nodes']).catch(() => '');
+    return (names || '').split(' ');
   }
 
   /* The append-only file that grows now, and its size. */
