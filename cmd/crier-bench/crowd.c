@@ -58,8 +58,11 @@ static void on_event(struct crowd *c, struct peer *p)
 static int crowd_loop(struct crowd *c)
 {
     struct epoll_event events[EVENTS];
-    while (board_phase(c->env.board) != PHASE_END) {
+    enum phase phase;
+    while ((phase = board_phase(c->env.board)) != PHASE_END) {
         dial_more(c);
+        for (unsigned i = 0; phase == PHASE_DRAIN && c->env.hold_acks && i < c->n; i++)
+            peer_ack(&c->peers[i], &c->env);
         int n = epoll_wait(c->ep, events, EVENTS, LOOK_MS);
         for (int i = 0; i < n; i++)
             on_event(c, events[i].data.ptr);
@@ -72,6 +75,7 @@ static int crowd_init(struct crowd *c, const struct options *o, struct board *b,
     struct peer_env *e = &c->env;
     struct slot *s = &b->slots[n];
     *e = (struct peer_env){.room = o->room, .user_prefix = o->user_prefix, .board = b, .slot = s, .noisy = true};
+    e->hold_acks = strstr(o->url, "ack=explicit") != NULL;
     e->crier = strcmp(o->protocol, "crier") == 0;
     unsigned every = o->sample ? o->sample : o->rate ? 1 : 16;
     for (e->sample = 1; e->sample < every;)

@@ -1,6 +1,7 @@
 /*
  * main.c - crier-bench: a load generator and its bare floors. Picks the subcommand; see measure.c for what each does.
  */
+#include "costs.h"
 #include "measure.h"
 #include "ports.h"
 #include "table.h"
@@ -18,6 +19,7 @@ static const struct {
     {"floor", measure_floor, "the same against a bare epoll server: --mode send|joined|uring, --unicast"},
     {"idle", measure_idle, "N connections held: memory of each, CPU of all"},
     {"connect", measure_connect, "N connections opened: CPU of each"},
+    {"costs", measure_costs, "what stored messages, attaches and acks cost broker and Redis, apart"},
 };
 
 static int help(void)

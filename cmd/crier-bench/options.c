@@ -46,6 +46,7 @@ static const struct option_row ROWS[] = {
     ROW("rate", COUNT, rate, "0", "messages a second; 0 saturates"),
     ROW("sample", COUNT, sample, "0", "latency of every n-th message; 0: 16 when saturated, else 1"),
     ROW("flight", COUNT, flight, "128", "handshakes under way at once"),
+    ROW("count", COUNT, count, "20000", "costs: messages of each kind"),
     ROW("round", COUNT, round, "0", "repeated in the result"),
     ROW("deadline", COUNT, deadline, "120", "seconds for all to be connected"),
     ROW("secs", SECONDS, secs, "3", "measured seconds"),

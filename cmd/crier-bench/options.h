@@ -26,6 +26,7 @@ struct options {
     unsigned rate;     /* messages a second; 0: saturate */
     unsigned sample;   /* latency of every n-th message of a connection; 0: choose */
     unsigned flight;   /* handshakes under way at once, all processes together */
+    unsigned count;    /* costs: messages of each kind */
     unsigned round;    /* repeated in the result, for scripts that run several */
     unsigned deadline; /* seconds for all to be connected */
     double secs, warm;

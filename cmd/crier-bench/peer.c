@@ -101,6 +101,17 @@ static int send_subscribe(struct peer *p, struct peer_env *env)
     return n > 0 && (size_t)n < sizeof text ? send_frame(p, WS_TEXT, text, (size_t)n) : -1;
 }
 
+void peer_ack(struct peer *p, struct peer_env *env)
+{
+    char text[64];
+    if (p->state != PEER_READY || p->seq == 0)
+        return;
+    int n = snprintf(text, sizeof text, "{\"type\":\"ack\",\"seq\":%llu}", (unsigned long long)p->seq);
+    p->seq = 0;
+    if (send_frame(p, WS_TEXT, text, (size_t)n) < 0)
+        peer_fail(p, env, "cannot acknowledge", (struct span){0});
+}
+
 /* A text frame before READY: the welcome, then the answer to the subscription. */
 static bool on_greeting(struct peer *p, struct peer_env *env, struct span text)
 {
@@ -150,11 +161,23 @@ static uint64_t now_ns(void)
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+static void keep_seq(struct peer *p, const uint8_t *payload, size_t n)
+{
+    const uint8_t *at = memmem(payload, n, "\"seq\":", 6);
+    uint64_t seq = 0;
+    for (at = at ? at + 6 : payload + n; at < payload + n && *at >= '0' && *at <= '9'; at++)
+        seq = seq * 10 + (*at - '0');
+    if (seq > p->seq)
+        p->seq = seq;
+}
+
 static void on_data(struct peer *p, struct peer_env *env, const uint8_t *payload, size_t n, struct batch *b)
 {
     const char *at = stamp_find(&env->stamp, payload, n);
     if (!at) {
         b->others++;
+        if (env->hold_acks)
+            keep_seq(p, payload, n);
         return;
     }
     uint64_t seq = stamp_seq(at);

@@ -54,6 +54,12 @@ static const struct kind KINDS[] = {
     {"connect",
      "cpu_us_per_connect",
      {{"cpu_us_per_connect", "CPU-us/connect", 1, 1}, {"connects_per_s", "connects/s", 1, 0}}},
+    {"costs",
+     "cpu_us",
+     {{"cpu_us", "broker CPU-us", 1, 2},
+      {"redis_us", "Redis CPU-us", 1, 2},
+      {"bytes", "bytes in Redis", 1, 0},
+      {"ms", "all, ms", 1, 0}}},
     {"churn",
      "pss_ratio",
      {{"connects", "connects and disconnects", 1, 0},
@@ -231,7 +237,7 @@ static void print_ratios(const struct table *t, const struct row *like)
 
 static void print_header(const struct table *t, const struct kind *k)
 {
-    printf(t->markdown ? "| |" : "  %-14s", "");
+    printf(t->markdown ? "| |" : "  %-33s", "");
     for (size_t i = 0; i < FIELDS && k->columns[i].key; i++)
         printf(t->markdown ? " %s |" : "  %17s", k->columns[i].title);
     printf("\n");
@@ -259,7 +265,7 @@ static void print_rows(struct table *t, const struct row *like)
         struct row *r = &t->rows[i];
         if (r->printed || !same_scenario(r, like))
             continue;
-        printf(t->markdown ? "| %s |" : "  %-14s", r->label);
+        printf(t->markdown ? "| %s |" : "  %-33s", r->label);
         for (size_t c = 0; c < FIELDS && r->kind->columns[c].key; c++) {
             unsigned rounds = 0;
             print_value(t, median_field(t, r, c, &rounds), r->kind->columns[c].decimals);
