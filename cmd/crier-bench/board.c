@@ -47,6 +47,8 @@ struct tally board_tally(struct board *b)
         t.reads += board_get(&s->reads);
         t.others += board_get(&s->others);
         t.resumed += board_get(&s->resumed);
+        t.connects += board_get(&s->connects);
+        t.answers += board_get(&s->answers);
     }
     return t;
 }

@@ -13,6 +13,9 @@
 
 enum phase { PHASE_CONNECT, PHASE_WARM, PHASE_MEASURE, PHASE_DRAIN, PHASE_END };
 
+/* A measurement of several parts keeps their latencies apart. */
+#define STAGES 2
+
 struct slot {
     _Alignas(128) _Atomic uint64_t deliveries;
     _Atomic uint64_t ready;      /* connections that may receive */
@@ -23,13 +26,17 @@ struct slot {
     _Atomic uint64_t reads;      /* read calls that brought data */
     _Atomic uint64_t others;     /* data frames without a stamp of this run, once ready */
     _Atomic uint64_t resumed;    /* TLS sessions resumed */
+    _Atomic uint64_t connects;   /* connections that became ready, ever */
+    _Atomic uint64_t answers;    /* polls answered */
     uint64_t conns;              /* its share, set before the fork */
     uint64_t first;              /* index of its first connection, likewise */
-    struct hist latency;
+    struct hist latency[STAGES];
 };
 
 struct board {
     _Atomic int phase;
+    _Atomic int stage;      /* set by the first process, below STAGES */
+    _Atomic uint64_t quota; /* churn: connects of all processes up to now */
     _Atomic uint64_t published;
     _Atomic uint64_t stalls; /* the window stayed full for half a second */
     _Atomic int publish_done;
@@ -40,7 +47,7 @@ struct board {
 
 /* Sums of all slots at one moment. */
 struct tally {
-    uint64_t deliveries, ready, gone, lost, duplicates, bytes, reads, others, resumed;
+    uint64_t deliveries, ready, gone, lost, duplicates, bytes, reads, others, resumed, connects, answers;
 };
 
 /* New; divides subs among procs. NULL when memory is out. */
@@ -53,6 +60,11 @@ uint64_t board_slowest(struct board *b);
 static inline enum phase board_phase(struct board *b)
 {
     return (enum phase)atomic_load_explicit(&b->phase, memory_order_acquire);
+}
+
+static inline unsigned board_stage(struct board *b)
+{
+    return (unsigned)atomic_load_explicit(&b->stage, memory_order_relaxed) % STAGES;
 }
 
 static inline void board_set_phase(struct board *b, enum phase p)

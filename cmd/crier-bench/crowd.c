@@ -1,6 +1,7 @@
 /*
  * crowd.c - a client process. Connects its share with a bounded number of handshakes under way, reports each ready one
- * on the board, and reads until the first process says PHASE_END. Peers die with the process.
+ * on the board, and reads until the first process says PHASE_END. With a quota on the board (churn) the oldest
+ * connection is closed and another user dials in its place until the quota is used up. Peers die with the process.
  */
 #include "crowd.h"
 
@@ -18,6 +19,8 @@ struct crowd {
     struct peer_env env;
     struct peer *peers;
     unsigned n, dialed, flight, under_way;
+    unsigned number; /* of this process */
+    bool churn;
     int ep;
 };
 
@@ -32,10 +35,33 @@ static void watch(struct crowd *c, struct peer *p, int op, uint32_t events)
     (void)epoll_ctl(c->ep, op, p->link.fd, &ev);
 }
 
+/* The peer that dials next, or NULL: none for now. */
+static struct peer *next_dial(struct crowd *c)
+{
+    struct peer_env *e = &c->env;
+    if (e->tls.resume && !e->tls.session && c->dialed > 0)
+        return NULL; /* the others wait for the session of the first */
+    if (!c->churn)
+        return c->dialed < c->n ? &c->peers[c->dialed++] : NULL;
+    if (c->dialed >= board_get(&e->board->quota) / e->board->procs)
+        return NULL;
+    struct peer *p = &c->peers[c->dialed % c->n];
+    if (c->dialed >= c->n) {
+        if (p->state != PEER_READY)
+            return NULL;
+        atomic_fetch_sub_explicit(&e->slot->ready, 1, memory_order_relaxed);
+        peer_close(p);
+    }
+    p->index = c->dialed++ * e->board->procs + c->number;
+    return p;
+}
+
 static void dial_more(struct crowd *c)
 {
-    while (c->under_way < c->flight && c->dialed < c->n) {
-        struct peer *p = &c->peers[c->dialed++];
+    while (c->under_way < c->flight) {
+        struct peer *p = next_dial(c);
+        if (!p)
+            return;
         if (peer_dial(p, &c->env) < 0)
             continue;
         c->under_way++;
@@ -70,13 +96,37 @@ static int crowd_loop(struct crowd *c)
     return 0;
 }
 
+static enum peer_kind kind_of(const char *protocol)
+{
+    static const char *const names[] = {"crier", "plain", "sse", "poll", "tls"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (strcmp(protocol, names[i]) == 0)
+            return (enum peer_kind)i;
+    return KIND_CRIER;
+}
+
+static int parse_ports(struct peer_env *e, const char *text)
+{
+    while (text && *text) {
+        char *end = NULL;
+        unsigned long v = strtoul(text, &end, 10);
+        if (end == text || v == 0 || v > 65535 || (*end && *end != ',') || e->nports == ARRAY_LEN(e->ports)) {
+            fprintf(stderr, "crier-bench: '%s' is no list of ports\n", text);
+            return -1;
+        }
+        e->ports[e->nports++] = (uint16_t)v;
+        text = *end ? end + 1 : end;
+    }
+    return 0;
+}
+
 static int crowd_init(struct crowd *c, const struct options *o, struct board *b, unsigned n, unsigned run)
 {
     struct peer_env *e = &c->env;
     struct slot *s = &b->slots[n];
     *e = (struct peer_env){.room = o->room, .user_prefix = o->user_prefix, .board = b, .slot = s, .noisy = true};
     e->hold_acks = strstr(o->url, "ack=explicit") != NULL;
-    e->crier = strcmp(o->protocol, "crier") == 0;
+    e->kind = kind_of(o->protocol);
     unsigned every = o->sample ? o->sample : o->rate ? 1 : 16;
     for (e->sample = 1; e->sample < every;)
         e->sample *= 2;
@@ -84,12 +134,15 @@ static int crowd_init(struct crowd *c, const struct options *o, struct board *b,
     stamp_init(&e->stamp, run);
     if (url_parse(&e->url, o->url))
         return -1;
-    if (e->url.scheme != URL_WS && e->url.scheme != URL_WSS) {
-        fprintf(stderr, "crier-bench: --url wants ws:// or wss://\n");
+    bool secure = e->url.scheme == URL_WSS || e->url.scheme == URL_HTTPS;
+    if (e->url.scheme > URL_HTTPS || (e->kind == KIND_TLS && !secure)) {
+        fprintf(stderr, "crier-bench: --url wants ws://, wss://, http:// or https:// (--protocol tls: wss://)\n");
         return -1;
     }
-    if (link_ctx_init(&e->tls, e->url.scheme == URL_WSS, o->tls, o->resume))
+    if (link_ctx_init(&e->tls, secure, o->tls, o->resume) || parse_ports(e, o->ports))
         return -1;
+    c->number = n;
+    c->churn = board_get(&b->quota) > 0;
     c->n = (unsigned)s->conns;
     c->flight = o->flight / b->procs ? o->flight / b->procs : 1;
     c->peers = calloc(c->n, sizeof *c->peers);

@@ -2,11 +2,13 @@
  * floor.c - the bare floor. One thread, one port: a connection that begins with "FEED" brings messages (wire.h), each a
  * finished WebSocket frame with the index of its subscriber; any other is a subscriber, answered with the upgrade and
  * never parsed again. What a socket does not take at once is kept and sent when it has room: a floor that loses
- * messages would be no floor. There is no user, no room, no policy, no timer, no metric: what is left is what any
- * server must pay. Everything dies with the process.
+ * messages would be no floor. There is no user, no room, no policy, no metric, and no timer but that of the pings (a
+ * list in the order of their moments, since all wait equally long): what is left is what any server must pay.
+ * Everything dies with the process.
  */
 #include "floor.h"
 
+#include "core/list.h"
 #include "core/uring.h"
 #include "proto/ws_frame.h"
 #include "wire.h"
@@ -17,6 +19,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define FEED_BUF (64u * 1024)
@@ -24,6 +27,7 @@
 #define LATE_MAX (16u * 1024 * 1024)
 #define EVENTS   256
 #define RING     4096u
+#define PHASE_MS 50 /* how often it looks whether the measurement is over */
 
 enum role { ROLE_LISTENER, ROLE_NEW, ROLE_SUBSCRIBER, ROLE_FEED };
 
@@ -33,6 +37,8 @@ struct line {
     uint32_t index;
     uint8_t *late; /* what the socket had no room for */
     size_t late_n, late_at;
+    struct list beat; /* in floor.beats once it is a subscriber */
+    uint64_t due_ms;
 };
 
 struct floor {
@@ -42,6 +48,8 @@ struct floor {
     unsigned nsubs;
     bool joined;
     struct uring *uring; /* NULL: plain sends */
+    unsigned beat_ms;    /* 0: no pings */
+    struct list beats;
     int ep;
     uint8_t feed[FEED_BUF + 65536];
     size_t feed_n;
@@ -56,6 +64,7 @@ static void watch(struct floor *f, struct line *l, int op, uint32_t events)
 
 static void line_free(struct floor *f, struct line *l)
 {
+    list_unlink(&l->beat);
     if (l->role == ROLE_SUBSCRIBER && f->subs[l->index] == l)
         f->subs[l->index] = NULL;
     close(l->fd);
@@ -169,6 +178,42 @@ static bool read_feed(struct floor *f, struct line *l)
     return true;
 }
 
+/* ---- pings ---- */
+
+static uint64_t now_ms(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+static struct line *line_of(struct list *beat)
+{
+    return (struct line *)(void *)((char *)beat - offsetof(struct line, beat));
+}
+
+static void beat_later(struct floor *f, struct line *l)
+{
+    l->due_ms = now_ms() + f->beat_ms;
+    list_push(&f->beats, &l->beat);
+}
+
+/* Pings whoever is due. Milliseconds until the next is. */
+static int beat_due(struct floor *f)
+{
+    static const uint8_t ping[] = {0x89, 0};
+    while (!list_empty(&f->beats)) {
+        struct line *l = line_of(f->beats.next);
+        uint64_t now = now_ms();
+        if (l->due_ms > now)
+            return l->due_ms - now < PHASE_MS ? (int)(l->due_ms - now) : PHASE_MS;
+        list_unlink(&l->beat);
+        (void)!send(l->fd, ping, sizeof ping, MSG_NOSIGNAL | MSG_DONTWAIT);
+        beat_later(f, l);
+    }
+    return PHASE_MS;
+}
+
 /* The index out of "GET /?user=b12 ...": the digits before the next space. */
 static bool find_index(const char *head, unsigned limit, uint32_t *out)
 {
@@ -207,6 +252,8 @@ static bool read_new(struct floor *f, struct line *l)
         return false;
     l->role = ROLE_SUBSCRIBER;
     f->subs[l->index] = l;
+    if (f->beat_ms)
+        beat_later(f, l);
     return true;
 }
 
@@ -259,44 +306,68 @@ static void on_event(struct floor *f, struct line *l, uint32_t events)
         line_free(f, l);
 }
 
-static int start(struct floor *f)
+int floor_listen(unsigned *port)
 {
     struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
     socklen_t len = sizeof sa;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    if (bind(fd, (struct sockaddr *)&sa, sizeof sa) || listen(fd, 4096) ||
+        getsockname(fd, (struct sockaddr *)&sa, &len)) {
+        close(fd);
+        return -1;
+    }
+    *port = ntohs(sa.sin_port);
+    return fd;
+}
+
+static int start(struct floor *f)
+{
+    unsigned port = 0;
     f->ep = epoll_create1(EPOLL_CLOEXEC);
-    f->listener.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    f->listener.fd = floor_listen(&port);
     f->subs = calloc(f->nsubs, sizeof *f->subs);
-    if (f->ep < 0 || f->listener.fd < 0 || !f->subs || bind(f->listener.fd, (struct sockaddr *)&sa, sizeof sa) ||
-        listen(f->listener.fd, 4096) || getsockname(f->listener.fd, (struct sockaddr *)&sa, &len))
+    if (f->ep < 0 || f->listener.fd < 0 || !f->subs)
         return -1;
     watch(f, &f->listener, EPOLL_CTL_ADD, EPOLLIN);
-    atomic_store_explicit(&f->board->floor_port, ntohs(sa.sin_port), memory_order_release);
+    atomic_store_explicit(&f->board->floor_port, (int)port, memory_order_release);
     return 0;
 }
 
-int floor_serve(struct board *b, unsigned subs, const char *mode)
+static void serve(struct floor *f)
 {
+    struct epoll_event events[EVENTS];
+    while (board_phase(f->board) != PHASE_END) {
+        int n = epoll_wait(f->ep, events, EVENTS, beat_due(f));
+        for (int i = 0; i < n; i++)
+            on_event(f, events[i].data.ptr, events[i].events);
+    }
+}
+
+int floor_serve(struct board *b, const struct options *o)
+{
+    if (strcmp(o->mode, "tls") == 0)
+        return floor_tls_serve(b, o);
     struct floor *f = calloc(1, sizeof *f);
     if (!f)
         return 1;
+    bool uring = strcmp(o->mode, "uring") == 0;
     f->board = b;
-    f->nsubs = subs;
-    f->joined = strcmp(mode, "joined") == 0;
-    f->uring = strcmp(mode, "uring") == 0 ? uring_new(RING) : NULL;
-    if ((!f->uring && strcmp(mode, "uring") == 0) || start(f) < 0) {
+    f->nsubs = o->subs;
+    f->joined = strcmp(o->mode, "joined") == 0;
+    f->beat_ms = strcmp(o->mode, "beat") == 0 ? o->beat * 1000 : 0;
+    list_init(&f->beats);
+    f->uring = uring ? uring_new(RING) : NULL;
+    int status = 1;
+    if ((uring && !f->uring) || start(f) < 0) {
         perror("crier-bench: the floor server cannot start");
-        uring_free(f->uring);
-        free(f);
-        return 1;
-    }
-    struct epoll_event events[EVENTS];
-    while (board_phase(b) != PHASE_END) {
-        int n = epoll_wait(f->ep, events, EVENTS, 50);
-        for (int i = 0; i < n; i++)
-            on_event(f, events[i].data.ptr, events[i].events);
+    } else {
+        serve(f);
+        status = 0;
     }
     uring_free(f->uring);
     free(f->subs);
     free(f);
-    return 0;
+    return status;
 }

@@ -51,7 +51,7 @@ void link_ctx_fini(struct link_ctx *c)
     SSL_CTX_free(c->ssl);
 }
 
-int link_dial(struct link *l, const struct url *u, unsigned index)
+int link_dial(struct link *l, const struct sockaddr_in *to, unsigned index)
 {
     int one = 1;
     l->ssl = NULL;
@@ -60,14 +60,14 @@ int link_dial(struct link *l, const struct url *u, unsigned index)
     if (l->fd < 0)
         return -1;
     (void)setsockopt(l->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (ntohl(u->addr.sin_addr.s_addr) >> 24 == 127) {
+    if (ntohl(to->sin_addr.s_addr) >> 24 == 127) {
         uint32_t from = 0x7f000002u + index / PORTS_PER_ADDRESS;
         struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr = {.s_addr = htonl(from)}};
         (void)setsockopt(l->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
         if (bind(l->fd, (struct sockaddr *)&sa, sizeof sa) != 0)
             return -1;
     }
-    if (connect(l->fd, (const struct sockaddr *)&u->addr, sizeof u->addr) != 0 && errno != EINPROGRESS)
+    if (connect(l->fd, (const struct sockaddr *)to, sizeof *to) != 0 && errno != EINPROGRESS)
         return -1;
     return 0;
 }

@@ -31,8 +31,9 @@ enum link_step { LINK_DONE, LINK_WANT_READ, LINK_WANT_WRITE, LINK_FAILED };
 int link_ctx_init(struct link_ctx *c, bool secure, const char *tls, bool resume) MUST_CHECK;
 void link_ctx_fini(struct link_ctx *c);
 
-/* Starts connecting. To a loopback address, from 127.0.0.(2 + index/10000), so that ports never run out. 0 or -1. */
-int link_dial(struct link *l, const struct url *u, unsigned index) MUST_CHECK;
+/* Starts connecting. To a loopback address, from 127.0.0.2 and, each 10,000 indexes, the next, so that ports never run
+ * out. 0 or -1. */
+int link_dial(struct link *l, const struct sockaddr_in *to, unsigned index) MUST_CHECK;
 /* After the socket became writable: errors of connect, then the TLS handshake. */
 enum link_step link_shake(struct link *l, struct link_ctx *c) MUST_CHECK;
 /* >0 bytes, 0 nothing now, -1 ended or failed (errno; 0: closed by the peer). */

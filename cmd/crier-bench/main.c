@@ -16,19 +16,25 @@ static const struct {
 } COMMANDS[] = {
     {"fanout", measure_fanout, "one room (or channel), N subscribers, every message to all of them"},
     {"unicast", measure_unicast, "N users, each message to one of them in turn"},
-    {"floor", measure_floor, "the same against a bare epoll server: --mode send|joined|uring, --unicast"},
-    {"idle", measure_idle, "N connections held: memory of each, CPU of all"},
+    {"floor", measure_floor, "the same, or --what, against a bare server: --mode send|joined|uring|beat|tls|alone"},
+    {"idle", measure_idle, "N connections held: memory of each"},
+    {"heartbeats", measure_heartbeats, "the same, for as long as heartbeats take: CPU of all"},
+    {"still", measure_still, "nothing at all: wake-ups and CPU"},
     {"connect", measure_connect, "N connections opened: CPU of each"},
     {"costs", measure_costs, "what stored messages, attaches and acks cost broker and Redis, apart"},
+    {"handshake", measure_handshake, "N TLS handshakes (--resume) and no more: CPU of each"},
+    {"poll", measure_poll, "N clients that ask in vain, again and again: CPU of a poll"},
+    {"churn", measure_churn, "N connections while --total come and go: memory, CPU at both ends"},
+    {"cluster", measure_cluster, "N connections over --ports; --messages to all, --total to random users"},
 };
 
 static int help(void)
 {
     printf("crier-bench COMMAND [options]: prints one line of JSON\n\n");
     for (size_t i = 0; i < ARRAY_LEN(COMMANDS); i++)
-        printf("  %-8s %s\n", COMMANDS[i].name, COMMANDS[i].help);
-    printf("  %-8s %s\n", "ports N", "prints N free loopback ports");
-    printf("  %-8s %s\n\n", "table [--markdown] FILE", "a table, ratios first, of the lines of a file");
+        printf("  %-10s %s\n", COMMANDS[i].name, COMMANDS[i].help);
+    printf("  %-10s %s\n", "ports N", "prints N free loopback ports");
+    printf("  %-10s %s\n\n", "table [--markdown] FILE", "a table, ratios first, of the lines of a file");
     options_help();
     return 0;
 }

@@ -28,12 +28,18 @@ static const struct option_row ROWS[] = {
     ROW("url", TEXT, url, NULL, "ws:// or wss:// address of the subscribers; {} stands for the user"),
     ROW("publish", TEXT, publish, NULL, "redis://host:port (with --channel) or http://host:port/path; {}: target"),
     ROW("channel", TEXT, channel, NULL, "Redis channel; {} stands for the target (unicast: the user)"),
+    ROW("prefix", TEXT, prefix, "crier:", "cluster: start of its channels, as the brokers have it"),
     ROW("room", TEXT, room, NULL, "room each subscriber joins"),
     ROW("user-prefix", TEXT, user_prefix, "b", "users are PREFIX0, PREFIX1, ..."),
-    ROW("protocol", TEXT, protocol, "crier", "crier (welcome, subscribe) or plain (ready after the upgrade)"),
+    ROW("protocol", TEXT, protocol, "crier",
+        "crier (welcome, subscribe), plain (ready after the upgrade), sse, poll, tls (handshake)"),
     ROW("body", TEXT, body, "auto", "raw, envelope {\"data\":..}, live (with ttl 0), api; auto: by --publish"),
     ROW("mode", TEXT, mode, "joined",
-        "floor: send (one a message), joined (one a batch), uring (a batch a system call)"),
+        "floor: send (one a message), joined (one a batch), uring (a batch a system call), beat (pings), tls, alone"),
+    ROW("what", TEXT, what, "fanout", "floor: fanout, unicast, idle, heartbeats, connect, handshake"),
+    ROW("cert", TEXT, cert, NULL, "floor: certificate of its TLS, PEM"),
+    ROW("key", TEXT, key, NULL, "floor: its private key, PEM"),
+    ROW("ports", TEXT, ports, NULL, "ports that connections go to in turn, comma-separated (else that of --url)"),
     ROW("server-pid", TEXT, server_pid, NULL, "processes whose CPU and memory are measured, comma-separated"),
     ROW("other-pid", TEXT, other_pid, NULL, "processes reported beside them (Redis)"),
     ROW("label", TEXT, label, "", "repeated in the result"),
@@ -49,11 +55,13 @@ static const struct option_row ROWS[] = {
     ROW("count", COUNT, count, "20000", "costs: messages of each kind"),
     ROW("round", COUNT, round, "0", "repeated in the result"),
     ROW("deadline", COUNT, deadline, "120", "seconds for all to be connected"),
+    ROW("beat", COUNT, beat, "25", "floor: seconds between two pings of a connection"),
+    ROW("total", COUNT, total, "100000", "churn: connects; cluster: messages to single users"),
+    ROW("messages", COUNT, messages, "20", "cluster: messages to everybody"),
     ROW("secs", SECONDS, secs, "3", "measured seconds"),
     ROW("warm", SECONDS, warm, "1", "seconds before them (idle: until memory is read)"),
     ROW("saturate", FLAG, rate, NULL, "publish as fast as the window lets (the default)"),
     ROW("resume", FLAG, resume, NULL, "TLS: resume one session"),
-    ROW("unicast", FLAG, unicast, NULL, "floor: each message to one subscriber, in turn"),
     ROW("human", FLAG, human, NULL, "a line for people, on standard error"),
 };
 
@@ -124,7 +132,9 @@ static int one_of(const char *name, const char *value, const char *a, const char
 
 static int check(const struct options *o)
 {
-    if (one_of("protocol", o->protocol, "crier", "plain", "") || one_of("mode", o->mode, "send", "joined", "uring\0") ||
+    if (one_of("protocol", o->protocol, "crier", "plain", "sse\0poll\0tls\0") ||
+        one_of("mode", o->mode, "send", "joined", "uring\0beat\0tls\0alone\0") ||
+        one_of("what", o->what, "fanout", "unicast", "idle\0heartbeats\0connect\0handshake\0") ||
         one_of("body", o->body, "auto", "raw", "envelope\0live\0api\0"))
         return -1;
     if (o->tls && one_of("tls", o->tls, "1.2", "1.3", ""))

@@ -10,11 +10,15 @@ struct options {
     const char *url;         /* where subscribers connect; "{}" stands for the user's name */
     const char *publish;     /* where the publisher sends: redis://, http://; "{}" stands for the target */
     const char *channel;     /* Redis channel; "{}" stands for the target */
+    const char *prefix;      /* cluster: of the channels */
     const char *room;        /* subscribed to after the welcome; NULL: none */
     const char *user_prefix; /* users are called PREFIX0, PREFIX1, ... */
-    const char *protocol;    /* crier | plain */
+    const char *protocol;    /* crier | plain | sse | poll | tls */
     const char *body;        /* auto | raw | envelope | live | api */
-    const char *mode;        /* floor: send | joined | uring */
+    const char *mode;        /* floor: send | joined | uring | beat | tls | alone */
+    const char *what;        /* floor: fanout | unicast | idle | heartbeats | connect | handshake */
+    const char *cert, *key;  /* floor: of its TLS */
+    const char *ports;       /* comma-separated: connection n goes to the n-th port, in turn */
     const char *server_pid;  /* comma-separated */
     const char *other_pid;   /* comma-separated: a helper of the server, reported beside it (Redis) */
     const char *label;
@@ -29,10 +33,12 @@ struct options {
     unsigned count;    /* costs: messages of each kind */
     unsigned round;    /* repeated in the result, for scripts that run several */
     unsigned deadline; /* seconds for all to be connected */
+    unsigned beat;     /* floor: seconds between two pings of a connection */
+    unsigned total;    /* churn: connects; cluster: messages to single users */
+    unsigned messages; /* cluster: messages to everybody */
     double secs, warm;
     bool human;
-    bool resume;  /* TLS: resume one session */
-    bool unicast; /* floor: each message to one subscriber in turn */
+    bool resume; /* TLS: resume one session */
 };
 
 /* Fills `o` with defaults, then from argv (behind the subcommand). 0, or -1 after a sentence on standard error. Strings

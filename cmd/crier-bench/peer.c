@@ -14,24 +14,18 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define REST_MAX (PEER_BUF / 2)
-
-/* What one read brought: added to the shared counters once at its end. */
-struct batch {
-    uint64_t now, deliveries, lost, duplicates, others;
-    bool measuring;
-};
-
 void peer_close(struct peer *p)
 {
     link_close(&p->link);
     free(p->rest);
+    free(p->mark);
     p->rest = NULL;
+    p->mark = NULL;
     p->rest_n = 0;
     p->state = PEER_GONE;
 }
 
-static void peer_fail(struct peer *p, struct peer_env *env, const char *what, struct span said)
+void peer_fail(struct peer *p, struct peer_env *env, const char *what, struct span said)
 {
     if (env->noisy && board_phase(env->board) != PHASE_END) {
         size_t n = said.n < 160 ? said.n : 160;
@@ -48,8 +42,12 @@ static void peer_fail(struct peer *p, struct peer_env *env, const char *what, st
 
 int peer_dial(struct peer *p, struct peer_env *env)
 {
+    struct sockaddr_in to = env->url.addr;
+    if (env->nports)
+        to.sin_port = htons(env->ports[p->index % env->nports]);
     p->state = PEER_DIAL;
-    if (link_dial(&p->link, &env->url, p->index) == 0)
+    p->next = 0;
+    if (link_dial(&p->link, &to, p->index) == 0)
         return 0;
     peer_fail(p, env, "cannot connect", (struct span){0});
     return -1;
@@ -57,27 +55,35 @@ int peer_dial(struct peer *p, struct peer_env *env)
 
 /* ---- towards READY ---- */
 
-static void become_ready(struct peer *p, struct peer_env *env)
+void peer_ready(struct peer *p, struct peer_env *env)
 {
     p->state = PEER_READY;
     board_add(&env->slot->resumed, link_resumed(&p->link));
+    board_add(&env->slot->connects, 1);
     atomic_fetch_add_explicit(&env->slot->ready, 1, memory_order_relaxed);
+}
+
+int peer_path(const struct peer *p, const struct peer_env *env, char *out, size_t n)
+{
+    char user[64];
+    snprintf(user, sizeof user, "%s%u", env->user_prefix, p->index);
+    return url_fill(out, n, env->url.path, user);
 }
 
 static int send_upgrade(struct peer *p, struct peer_env *env)
 {
-    char user[64], path[600], head[1024];
-    snprintf(user, sizeof user, "%s%u", env->user_prefix, p->index);
-    if (url_fill(path, sizeof path, env->url.path, user) < 0)
+    char path[600], head[1024];
+    int at = peer_path(p, env, path, sizeof path);
+    if (at < 0)
         return -1;
-    if (env->crier && !strstr(env->url.path, "{}")) {
-        size_t n = strlen(path);
-        snprintf(path + n, sizeof path - n, "%cuser=%s", strchr(path, '?') ? '&' : '?', user);
-    }
+    if (env->kind == KIND_CRIER && !strstr(env->url.path, "{}"))
+        snprintf(path + at, sizeof path - (size_t)at, "%cuser=%s%u", strchr(path, '?') ? '&' : '?', env->user_prefix,
+                 p->index);
     int n = snprintf(head, sizeof head,
                      "GET %s HTTP/1.1\r\nHost: %s:%u\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                      "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n%s\r\n",
-                     path, env->url.host, env->url.port, env->crier ? "Sec-WebSocket-Protocol: crier.v1.json\r\n" : "");
+                     path, env->url.host, env->url.port,
+                     env->kind == KIND_CRIER ? "Sec-WebSocket-Protocol: crier.v1.json\r\n" : "");
     if (n < 0 || (size_t)n >= sizeof head)
         return -1;
     return link_write(&p->link, head, (size_t)n);
@@ -129,7 +135,7 @@ static bool on_greeting(struct peer *p, struct peer_env *env, struct span text)
             return false;
         }
     } else if ((p->state == PEER_WELCOME && welcome) || (p->state == PEER_SUBSCRIBE && ok)) {
-        become_ready(p, env);
+        peer_ready(p, env);
     }
     return true;
 }
@@ -145,10 +151,10 @@ static ptrdiff_t on_upgrade(struct peer *p, struct peer_env *env, struct span in
         peer_fail(p, env, "upgrade refused", in);
         return -1;
     }
-    if (env->crier)
+    if (env->kind == KIND_CRIER)
         p->state = PEER_WELCOME;
     else
-        become_ready(p, env);
+        peer_ready(p, env);
     return end + 4 - in.p;
 }
 
@@ -159,6 +165,25 @@ static uint64_t now_ns(void)
     struct timespec ts;
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+void peer_stamp(struct peer *p, struct peer_env *env, const char *at, struct batch *b)
+{
+    uint64_t seq = stamp_seq(at);
+    b->deliveries++;
+    if (seq < p->next) {
+        b->deliveries--;
+        b->duplicates++;
+        return;
+    }
+    b->lost += seq - p->next;
+    p->next = seq + 1;
+    if (b->measuring && ((seq + p->index) & env->sample) == 0) {
+        if (!b->now)
+            b->now = now_ns();
+        uint64_t sent = stamp_ns(at);
+        hist_add(&env->slot->latency[board_stage(env->board)], b->now > sent ? b->now - sent : 0);
+    }
 }
 
 static void keep_seq(struct peer *p, const uint8_t *payload, size_t n)
@@ -174,27 +199,13 @@ static void keep_seq(struct peer *p, const uint8_t *payload, size_t n)
 static void on_data(struct peer *p, struct peer_env *env, const uint8_t *payload, size_t n, struct batch *b)
 {
     const char *at = stamp_find(&env->stamp, payload, n);
-    if (!at) {
-        b->others++;
-        if (env->hold_acks)
-            keep_seq(p, payload, n);
+    if (at) {
+        peer_stamp(p, env, at, b);
         return;
     }
-    uint64_t seq = stamp_seq(at);
-    b->deliveries++;
-    if (seq < p->next) {
-        b->deliveries--;
-        b->duplicates++;
-        return;
-    }
-    b->lost += seq - p->next;
-    p->next = seq + 1;
-    if (b->measuring && ((seq + p->index) & env->sample) == 0) {
-        if (!b->now)
-            b->now = now_ns();
-        uint64_t sent = stamp_ns(at);
-        hist_add(&env->slot->latency, b->now > sent ? b->now - sent : 0);
-    }
+    b->others++;
+    if (env->hold_acks)
+        keep_seq(p, payload, n);
 }
 
 /* A control frame; false: the peer is gone. */
@@ -224,7 +235,7 @@ static ptrdiff_t on_frames(struct peer *p, struct peer_env *env, struct span in,
         enum ws_fault f = ws_head_parse(span_of(in.p + used, in.n - used), false, false, &h);
         if (f == WS_NEED_MORE)
             break;
-        if (f != WS_OK || !h.fin || h.opcode == WS_CONT || h.length > REST_MAX - WS_MAX_HEAD) {
+        if (f != WS_OK || !h.fin || h.opcode == WS_CONT || h.length > PEER_REST - WS_MAX_HEAD) {
             errno = 0;
             peer_fail(p, env, f != WS_OK ? ws_fault_text(f) : "a frame of a kind this tool does not read",
                       (struct span){0});
@@ -260,6 +271,8 @@ static void publish_counts(struct peer_env *env, const struct batch *b, size_t b
         board_add(&s->duplicates, b->duplicates);
     if (b->others)
         board_add(&s->others, b->others);
+    if (b->answers)
+        board_add(&s->answers, b->answers);
 }
 
 /* Keeps what was not used for the next read. */
@@ -272,7 +285,7 @@ static void keep_rest(struct peer *p, struct peer_env *env, const uint8_t *at, s
         return;
     }
     uint8_t *copy = realloc(p->rest, n);
-    if (!copy || n > REST_MAX) {
+    if (!copy || n > PEER_REST) {
         p->rest = copy ? copy : p->rest;
         peer_fail(p, env, "a message longer than this tool's buffer", (struct span){0});
         return;
@@ -280,6 +293,23 @@ static void keep_rest(struct peer *p, struct peer_env *env, const uint8_t *at, s
     memcpy(copy, at, n);
     p->rest = copy;
     p->rest_n = (uint32_t)n;
+}
+
+/* Everything behind the answer to an upgrade. Bytes used, or -1: the peer is gone. */
+static ptrdiff_t on_input(struct peer *p, struct peer_env *env, struct span in, struct batch *b)
+{
+    switch (env->kind) {
+    case KIND_CRIER:
+    case KIND_PLAIN:
+        return on_frames(p, env, in, b);
+    case KIND_SSE:
+        return peer_stream(p, env, in, b);
+    case KIND_POLL:
+        return peer_answer(p, env, in, b);
+    case KIND_TLS:
+        return (ptrdiff_t)in.n;
+    }
+    return -1;
 }
 
 /* One read. True when the buffer was filled: there may be more. */
@@ -299,14 +329,14 @@ static bool read_once(struct peer *p, struct peer_env *env)
         return false;
     struct batch b = {.measuring = board_phase(env->board) == PHASE_MEASURE};
     size_t have = held + (size_t)r, used = 0;
-    if (p->state == PEER_UPGRADE) {
+    if (p->state == PEER_UPGRADE && env->kind <= KIND_PLAIN) {
         ptrdiff_t n = on_upgrade(p, env, span_of(env->buf, have));
         if (n < 0)
             return false;
         used = (size_t)n;
     }
-    if (p->state != PEER_UPGRADE) {
-        ptrdiff_t n = on_frames(p, env, span_of(env->buf + used, have - used), &b);
+    if (p->state != PEER_UPGRADE || env->kind > KIND_PLAIN) {
+        ptrdiff_t n = on_input(p, env, span_of(env->buf + used, have - used), &b);
         publish_counts(env, &b, (size_t)r);
         if (n < 0)
             return false;
@@ -314,6 +344,27 @@ static bool read_once(struct peer *p, struct peer_env *env)
     }
     keep_rest(p, env, env->buf + used, have - used);
     return p->state != PEER_GONE && (size_t)r + 16384 > room;
+}
+
+/* Connected, and TLS is up. 0 or -1. */
+static int start(struct peer *p, struct peer_env *env)
+{
+    p->state = PEER_UPGRADE;
+    switch (env->kind) {
+    case KIND_CRIER:
+    case KIND_PLAIN:
+        return send_upgrade(p, env);
+    case KIND_SSE:
+        return peer_ask(p, env);
+    case KIND_POLL:
+        if (peer_ask(p, env) < 0)
+            return -1;
+        break;
+    case KIND_TLS:
+        break;
+    }
+    peer_ready(p, env);
+    return 0;
 }
 
 bool peer_event(struct peer *p, struct peer_env *env)
@@ -326,9 +377,8 @@ bool peer_event(struct peer *p, struct peer_env *env)
             peer_fail(p, env, "cannot connect", (struct span){0});
             return false;
         }
-        p->state = PEER_UPGRADE;
-        if (send_upgrade(p, env) < 0) {
-            peer_fail(p, env, "cannot ask for the upgrade", (struct span){0});
+        if (start(p, env) < 0) {
+            peer_fail(p, env, "cannot ask", (struct span){0});
             return false;
         }
     }

@@ -1,5 +1,5 @@
 /*
- * peer.h - one subscriber: dial, TLS, upgrade, welcome, subscription, then messages.
+ * peer.h - one subscriber: dial, TLS, upgrade or request, welcome, subscription, then messages.
  */
 #ifndef BENCH_PEER_H
 #define BENCH_PEER_H
@@ -8,24 +8,35 @@
 #include "link.h"
 #include "stamp.h"
 
+enum peer_kind {
+    KIND_CRIER, /* WebSocket: welcome, subscription */
+    KIND_PLAIN, /* WebSocket: ready after the upgrade */
+    KIND_SSE,   /* an event stream: ready after the head, or once the room is confirmed */
+    KIND_POLL,  /* asks, and asks again after each answer: ready once it has asked */
+    KIND_TLS    /* a handshake and no more */
+};
+
 enum peer_state { PEER_IDLE, PEER_DIAL, PEER_UPGRADE, PEER_WELCOME, PEER_SUBSCRIBE, PEER_READY, PEER_GONE };
 
 struct peer {
     struct link link;
     enum peer_state state;
-    unsigned index; /* among all processes: names the user */
+    unsigned index; /* among all processes: names the user; churn: of the dial */
     uint64_t next;  /* the number expected */
     uint64_t seq;   /* of the last stored message, where acks are held back */
     uint8_t *rest;  /* the piece of a frame that was read, or NULL */
     uint32_t rest_n;
+    char *mark; /* poll: headers of the last answer that the next question repeats (nchan), or NULL */
 };
 
 /* What the peers of one process have in common. */
 struct peer_env {
     struct url url;
     const char *room, *user_prefix;
-    bool crier;      /* the crier protocol; else ready after the upgrade */
-    bool hold_acks;  /* the seq of messages is remembered, for peer_ack */
+    bool hold_acks; /* the seq of messages is remembered, for peer_ack */
+    enum peer_kind kind;
+    unsigned nports; /* 0: that of the URL */
+    uint16_t ports[64];
     unsigned sample; /* a power of two less one: latency of these */
     struct link_ctx tls;
     struct stamp stamp;
@@ -35,7 +46,14 @@ struct peer_env {
     bool noisy;   /* explain the first failures */
 };
 
-#define PEER_BUF (256u * 1024)
+#define PEER_BUF  (256u * 1024)
+#define PEER_REST (PEER_BUF / 2) /* the longest message, or answer */
+
+/* What one read brought: added to the shared counters once at its end. */
+struct batch {
+    uint64_t now, deliveries, lost, duplicates, others, answers;
+    bool measuring;
+};
 
 /* Starts connecting; -1: failed (said when noisy). */
 int peer_dial(struct peer *p, struct peer_env *env) MUST_CHECK;
@@ -45,5 +63,18 @@ bool peer_event(struct peer *p, struct peer_env *env);
 /* Acknowledges what it has received. */
 void peer_ack(struct peer *p, struct peer_env *env);
 void peer_close(struct peer *p);
+
+/* ---- between peer.c and peer_http.c ---- */
+void peer_fail(struct peer *p, struct peer_env *env, const char *what, struct span said);
+void peer_ready(struct peer *p, struct peer_env *env);
+/* A stamp was found in a message of this peer. */
+void peer_stamp(struct peer *p, struct peer_env *env, const char *at, struct batch *b);
+/* Asks for the stream, or for the next messages. 0 or -1. */
+int peer_ask(struct peer *p, struct peer_env *env) MUST_CHECK;
+/* What came of the stream, or of answers. Bytes used, or -1: the peer is gone. */
+ptrdiff_t peer_stream(struct peer *p, struct peer_env *env, struct span in, struct batch *b) MUST_CHECK;
+ptrdiff_t peer_answer(struct peer *p, struct peer_env *env, struct span in, struct batch *b) MUST_CHECK;
+/* The path of the URL with this peer's name in it. Its length, or -1. */
+int peer_path(const struct peer *p, const struct peer_env *env, char *out, size_t n) MUST_CHECK;
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * procfs.c - what the measured processes cost. The sum comes from the process CPU clock (nanoseconds, threads that
  * ended included), the split into user and system from /proc/PID/stat, that into threads from
- * /proc/PID/task/TID/schedstat (nanoseconds), or its stat where the kernel keeps no schedstat. Used by the first
- * process, outside the measured path.
+ * /proc/PID/task/TID/schedstat (nanoseconds), or its stat where the kernel keeps no schedstat; how often a thread went
+ * to sleep, and so was woken, from its status. Used by the first process, outside the measured path.
  */
 #include "procfs.h"
 
@@ -64,6 +64,15 @@ static int stat_times(const char *path, uint64_t *user_ns, uint64_t *sys_ns)
     return 0;
 }
 
+static uint64_t read_waits(int pid, int tid)
+{
+    static const char key[] = "\nvoluntary_ctxt_switches:";
+    char path[96], text[4096];
+    snprintf(path, sizeof path, "/proc/%d/task/%d/status", pid, tid);
+    const char *at = slurp(path, text, sizeof text) > 0 ? strstr(text, key) : NULL;
+    return at ? strtoull(at + sizeof key - 1, NULL, 10) : 0;
+}
+
 static void read_thread(struct cpu_sample *out, int pid, int tid)
 {
     char path[96], text[128];
@@ -84,6 +93,8 @@ static void read_thread(struct cpu_sample *out, int pid, int tid)
         text[strcspn(text, "\n")] = '\0';
         snprintf(t->name, sizeof t->name, "%.19s", text);
     }
+    t->waits = read_waits(pid, tid);
+    out->waits += t->waits;
     out->nthreads++;
 }
 
@@ -117,7 +128,9 @@ int cpu_read(const struct pids *p, struct cpu_sample *out)
             return gone(p->pid[i]);
         if (clock_getcpuclockid(p->pid[i], &clock) != 0 || clock_gettime(clock, &ts) != 0)
             return gone(p->pid[i]);
-        out->total_ns += (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+        uint64_t ns = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+        out->processes[out->nprocesses++] = (struct cpu_process){.pid = p->pid[i], .ns = ns};
+        out->total_ns += ns;
         out->user_ns += user;
         out->sys_ns += sys;
         if (read_threads(out, p->pid[i]) < 0)

@@ -18,12 +18,21 @@ struct cpu_thread {
     int pid, tid;
     char name[20];
     uint64_t ns;
+    uint64_t waits; /* voluntary context switches: it slept and was woken */
+};
+
+struct cpu_process {
+    int pid;
+    uint64_t ns;
 };
 
 struct cpu_sample {
     uint64_t at_ns;           /* CLOCK_MONOTONIC */
     uint64_t total_ns;        /* CPU of all processes */
     uint64_t user_ns, sys_ns; /* at the resolution of the kernel's tick */
+    uint64_t waits;           /* of all threads */
+    unsigned nprocesses;
+    struct cpu_process processes[PIDS_MAX];
     unsigned nthreads;
     struct cpu_thread threads[THREADS_MAX];
 };

@@ -7,7 +7,6 @@
 
 #include "crowd.h"
 #include "floor.h"
-#include "source.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -21,11 +20,16 @@
 
 #define QUIET_MS 1000 /* a drain ends after this long without a delivery */
 
-static uint64_t now_ms(void)
+uint64_t run_now_ns(void)
 {
     struct timespec ts;
     clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static uint64_t now_ms(void)
+{
+    return run_now_ns() / 1000000;
 }
 
 static void nap(void)
@@ -100,11 +104,11 @@ int run_clients(struct run *r)
     return 0;
 }
 
-int run_publisher(struct run *r, bool unicast)
+int run_publisher(struct run *r, enum aim aim)
 {
     pid_t pid = start_child(r);
     if (pid == 0)
-        _exit(source_run(r->o, r->board, r->tag, unicast));
+        _exit(source_run(r->o, r->board, r->tag, aim));
     return pid < 0 ? -1 : 0;
 }
 
@@ -130,7 +134,7 @@ int run_floor(struct run *r, unsigned *port)
     if (pid < 0)
         return -1;
     if (pid == 0)
-        _exit(floor_serve(r->board, r->o->subs, r->o->mode));
+        _exit(floor_serve(r->board, r->o));
     while ((*port = (unsigned)atomic_load_explicit(&r->board->floor_port, memory_order_acquire)) == 0) {
         if (child_failed(r))
             return -1;
@@ -178,13 +182,13 @@ int run_sleep(struct run *r, double secs)
     return 0;
 }
 
-int run_drain(struct run *r, uint64_t each)
+int run_drain(struct run *r, uint64_t base, uint64_t each)
 {
     uint64_t seen = 0, since = now_ms();
     for (;;) {
         struct tally t = board_tally(r->board);
         bool done = atomic_load_explicit(&r->board->publish_done, memory_order_acquire) != 0;
-        if (done && t.deliveries + t.lost >= board_get(&r->board->published) * each)
+        if (done && t.deliveries + t.lost >= base + board_get(&r->board->published) * each)
             return 0;
         if (t.deliveries != seen) {
             seen = t.deliveries;

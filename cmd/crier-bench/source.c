@@ -2,7 +2,7 @@
  * source.c - the publisher. Saturating means: as fast as it goes while at most `window` messages are on their way to
  * the slowest client process (for unicast: to all users together); the board's counters tell, so nothing is ever asked
  * of the measured server. At a rate, message k leaves k/rate seconds after the start and is stamped with that moment,
- * so a delay of the publisher counts as delay.
+ * so a delay of the publisher counts as delay. Random users come from a generator with a fixed seed.
  */
 #include "source.h"
 
@@ -15,8 +15,9 @@
 #include <time.h>
 
 #define BURST       64u
-#define FULL_NS     100000u    /* how long to wait when the window is full */
-#define STALL_NS    500000000u /* after this long without progress a burst goes out anyway */
+#define FULL_NS     100000u      /* how long to wait when the window is full */
+#define STALL_NS    500000000u   /* after this long without progress a burst goes out anyway */
+#define PATIENCE_NS 20000000000u /* the same where one message goes to a whole cluster */
 #define UNANSWERED  256u
 #define HTTP_WINDOW 32u
 
@@ -26,8 +27,10 @@ struct source {
     struct stamp stamp;
     struct wire wire;
     char *payload;
-    uint64_t published;
-    bool unicast;
+    uint64_t published, limit, base; /* base: deliveries before this publisher */
+    enum aim aim;
+    uint32_t *count; /* AIM_RANDOM: messages to each user so far */
+    uint64_t random;
 };
 
 static uint64_t now_ns(void)
@@ -43,17 +46,36 @@ static void sleep_until(uint64_t ns)
     (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL);
 }
 
+/* xorshift64 */
+static uint64_t next_random(struct source *s)
+{
+    s->random ^= s->random << 13;
+    s->random ^= s->random >> 7;
+    s->random ^= s->random << 17;
+    return s->random;
+}
+
 static int add_one(struct source *s, uint64_t stamp_ns)
 {
     char user[64];
-    uint64_t k = s->published++;
-    if (!s->unicast) {
+    uint64_t k = s->published++, seq = 0;
+    uint32_t index = 0;
+    switch (s->aim) {
+    case AIM_ROOM:
+    case AIM_EVERYBODY:
         stamp_write(&s->stamp, s->payload, s->o->size, k, stamp_ns);
         return wire_add(&s->wire, s->o->room ? s->o->room : "", FEED_ALL, s->payload, s->o->size);
+    case AIM_TURN:
+        index = (uint32_t)(k % s->o->subs);
+        seq = k / s->o->subs;
+        break;
+    case AIM_RANDOM:
+        index = (uint32_t)(next_random(s) % s->o->subs);
+        seq = s->o->messages + s->count[index]++;
+        break;
     }
-    uint32_t index = (uint32_t)(k % s->o->subs);
     snprintf(user, sizeof user, "%s%u", s->o->user_prefix, index);
-    stamp_write(&s->stamp, s->payload, s->o->size, k / s->o->subs, stamp_ns);
+    stamp_write(&s->stamp, s->payload, s->o->size, seq, stamp_ns);
     return wire_add(&s->wire, user, index, s->payload, s->o->size);
 }
 
@@ -66,16 +88,21 @@ static int send_out(struct source *s)
 /* Messages that were received, or are known to be lost, by the slowest. */
 static uint64_t received(struct source *s)
 {
-    if (!s->unicast)
+    if (s->aim == AIM_ROOM || s->aim == AIM_EVERYBODY)
         return board_slowest(s->board);
     struct tally t = board_tally(s->board);
-    return t.deliveries + t.lost;
+    return t.deliveries + t.lost - s->base;
+}
+
+static bool over(struct source *s)
+{
+    return board_phase(s->board) >= PHASE_DRAIN || s->published >= s->limit;
 }
 
 static int saturate(struct source *s)
 {
-    uint64_t seen = 0, since = now_ns();
-    while (board_phase(s->board) < PHASE_DRAIN) {
+    uint64_t seen = 0, since = now_ns(), stall = s->aim == AIM_EVERYBODY ? PATIENCE_NS : STALL_NS;
+    while (!over(s)) {
         uint64_t got = received(s), now = now_ns();
         uint64_t away = s->published > got ? s->published - got : 0;
         uint64_t room = away < s->o->window ? s->o->window - away : 0;
@@ -83,7 +110,7 @@ static int saturate(struct source *s)
             seen = got;
             since = now;
         }
-        if (room == 0 && now - since > STALL_NS) {
+        if (room == 0 && now - since > stall) {
             board_add(&s->board->stalls, 1);
             since = now;
             room = BURST;
@@ -92,7 +119,7 @@ static int saturate(struct source *s)
             sleep_until(now + FULL_NS);
             continue;
         }
-        for (uint64_t n = room < BURST ? room : BURST; n > 0; n--)
+        for (uint64_t n = room < BURST ? room : BURST; n > 0 && s->published < s->limit; n--)
             if (add_one(s, now_ns()) < 0)
                 return -1;
         if (send_out(s) < 0)
@@ -104,13 +131,13 @@ static int saturate(struct source *s)
 static int pace(struct source *s)
 {
     uint64_t start = now_ns(), step = 1000000000u / s->o->rate;
-    while (board_phase(s->board) < PHASE_DRAIN) {
+    while (!over(s)) {
         uint64_t now = now_ns(), due = start + s->published * step;
         if (now < due) {
             sleep_until(due);
             continue;
         }
-        for (unsigned n = 0; n < BURST && due <= now; n++, due += step)
+        for (unsigned n = 0; n < BURST && due <= now && s->published < s->limit; n++, due += step)
             if (add_one(s, due) < 0)
                 return -1;
         if (send_out(s) < 0)
@@ -135,15 +162,24 @@ static int publish_all(struct source *s)
     return 0;
 }
 
-int source_run(const struct options *o, struct board *b, unsigned run, bool unicast)
+int source_run(const struct options *o, struct board *b, unsigned run, enum aim aim)
 {
-    struct source s = {.o = o, .board = b, .unicast = unicast, .wire = {.fd = -1}};
+    struct source s = {.o = o, .board = b, .aim = aim, .limit = UINT64_MAX, .random = 88172645463325252u};
+    s.wire.fd = -1;
+    s.base = board_tally(b).deliveries;
+    if (aim == AIM_EVERYBODY)
+        s.limit = o->messages;
+    if (aim == AIM_RANDOM)
+        s.limit = o->total;
     stamp_init(&s.stamp, run);
     s.payload = malloc(o->size);
-    int r = s.payload ? wire_open(&s.wire, o, unicast) : -1;
+    s.count = aim == AIM_RANDOM ? calloc(o->subs, sizeof *s.count) : NULL;
+    int r =
+        s.payload && (s.count || aim != AIM_RANDOM) ? wire_open(&s.wire, o, aim == AIM_TURN || aim == AIM_RANDOM) : -1;
     if (r == 0)
         r = publish_all(&s);
     wire_close(&s.wire);
     free(s.payload);
+    free(s.count);
     return r == 0 ? 0 : 1;
 }

@@ -63,6 +63,11 @@ const char *stamp_find(struct stamp *s, const uint8_t *p, size_t n)
     return (const char *)at;
 }
 
+const char *stamp_next(const struct stamp *s, const uint8_t *p, size_t n)
+{
+    return n >= STAMP_LEN ? memmem(p, n - STAMP_LEN + STAMP_MARK, s->mark, STAMP_MARK) : NULL;
+}
+
 uint64_t stamp_seq(const char *at)
 {
     return get_hex(at + STAMP_MARK, SEQ_DIGITS);

@@ -23,7 +23,9 @@ void stamp_init(struct stamp *s, unsigned run);
 void stamp_write(const struct stamp *s, char *out, size_t size, uint64_t seq, uint64_t ns);
 /* The stamp inside a message, or NULL: none of this run. */
 const char *stamp_find(struct stamp *s, const uint8_t *p, size_t n);
-/* From what stamp_find returned. */
+/* The first stamp of this run at or behind p, for bodies that hold several; NULL: none. */
+const char *stamp_next(const struct stamp *s, const uint8_t *p, size_t n);
+/* From what stamp_find or stamp_next returned. */
 uint64_t stamp_seq(const char *at);
 uint64_t stamp_ns(const char *at);
 

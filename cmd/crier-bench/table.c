@@ -48,9 +48,37 @@ static const struct kind KINDS[] = {
       {"p99_us", "p99 ms", 1e-3, 2},
       {"lost", "lost", 1, 0},
       {"duplicates", "twice", 1, 0}}},
-    {"idle",
-     "pss_per_conn",
-     {{"pss_per_conn", "KiB/connection", 1.0 / 1024, 2}, {"server_cores", "% of a core", 100, 2}}},
+    {"sse",
+     "cpu_us_per_delivery",
+     {{"cpu_us_per_delivery", "CPU-us/delivery", 1, 3},
+      {"deliveries_per_s", "deliveries/s", 1, 0},
+      {"deliveries_per_read", "deliveries/read", 1, 1},
+      {"p50_us", "p50 ms", 1e-3, 2},
+      {"p99_us", "p99 ms", 1e-3, 2},
+      {"lost", "lost", 1, 0},
+      {"duplicates", "twice", 1, 0}}},
+    {"longpoll",
+     "cpu_us_per_delivery",
+     {{"cpu_us_per_delivery", "CPU-us/delivery", 1, 2},
+      {"deliveries_per_s", "deliveries/s", 1, 0},
+      {"other_cpu_us_per_message", "Redis us/message", 1, 2},
+      {"p50_us", "p50 ms", 1e-3, 2},
+      {"p99_us", "p99 ms", 1e-3, 2},
+      {"lost", "lost", 1, 0},
+      {"duplicates", "twice", 1, 0}}},
+    {"poll",
+     "cpu_us_per_poll",
+     {{"cpu_us_per_poll", "CPU-us/empty poll", 1, 2},
+      {"polls_per_s", "polls/s", 1, 0},
+      {"bytes_per_answer", "bytes/answer", 1, 0}}},
+    {"idle", "pss_per_conn", {{"pss_per_conn", "KiB/connection", 1.0 / 1024, 2}}},
+    {"heartbeats", "server_cores", {{"server_cores", "% of a core", 100, 3}, {"wakeups_per_s", "wake-ups/s", 1, 0}}},
+    {"still", "wakeups_per_s", {{"wakeups_per_s", "wake-ups/s", 1, 2}, {"server_cores", "% of a core", 100, 4}}},
+    {"handshake",
+     "cpu_us_per_connect",
+     {{"cpu_us_per_connect", "CPU-us/handshake", 1, 1},
+      {"connects_per_s", "handshakes/s", 1, 0},
+      {"resumed", "resumed", 1, 0}}},
     {"connect",
      "cpu_us_per_connect",
      {{"cpu_us_per_connect", "CPU-us/connect", 1, 1}, {"connects_per_s", "connects/s", 1, 0}}},
@@ -67,24 +95,33 @@ static const struct kind KINDS[] = {
       {"pss_after", "MiB after", 1.0 / 1048576, 2},
       {"pss_ratio", "after/before", 1, 3},
       {"cpu_us_first", "CPU-us/connect, first", 1, 1},
-      {"cpu_us_last", "last", 1, 1}}},
+      {"cpu_us_last", "last", 1, 1},
+      {"cpu_ratio", "last/first", 1, 3}}},
 };
 
 static const struct {
     const char *over, *under;
 } RATIOS[] = {
-    {"crier", "floor joined"},      //
-    {"crier", "floor send"},        //
-    {"crier", "floor uring"},       //
-    {"crier stored", "floor send"}, //
-    {"nchan", "crier"},             //
-    {"crier TLS", "crier"},         //
-    {"nchan TLS", "crier TLS"},     //
+    {"crier", "floor joined"},                  //
+    {"crier", "floor send"},                    //
+    {"crier", "floor uring"},                   //
+    {"crier", "floor beat"},                    //
+    {"crier TLS", "floor TLS"},                 //
+    {"crier", "OpenSSL alone"},                 //
+    {"crier", "floor TLS"},                     //
+    {"crier resumed", "OpenSSL alone resumed"}, //
+    {"crier resumed", "crier"},                 //
+    {"crier stored", "floor send"},             //
+    {"nchan", "crier"},                         //
+    {"crier TLS", "crier"},                     //
+    {"nchan TLS", "crier TLS"},                 //
+    {"nchan resumed", "crier resumed"},         //
 };
 
 struct row {
     const struct kind *kind;
     char label[40];
+    char tls[8]; /* the version, where it makes a scenario of its own */
     unsigned subs, rate, round;
     double ratio_value;
     double field[FIELDS];
@@ -132,6 +169,8 @@ static void read_row(struct table *t, const char *line)
     if (!r->kind)
         return;
     text_of(line, "label", r->label, sizeof r->label);
+    if (strcmp(bench, "handshake") == 0)
+        text_of(line, "tls", r->tls, sizeof r->tls);
     double rate = number_of(line, "rate");
     r->subs = (unsigned)number_of(line, "subs");
     r->round = (unsigned)number_of(line, "round");
@@ -178,7 +217,7 @@ static double median(double *v, unsigned n)
 
 static bool same_scenario(const struct row *a, const struct row *b)
 {
-    return a->kind == b->kind && a->subs == b->subs && a->rate == b->rate;
+    return a->kind == b->kind && a->subs == b->subs && a->rate == b->rate && strcmp(a->tls, b->tls) == 0;
 }
 
 static double median_field(const struct table *t, const struct row *like, size_t field, unsigned *rounds)
@@ -211,9 +250,11 @@ static double median_ratio(const struct table *t, const struct row *like, const 
 
 static void print_title(const struct table *t, const struct row *like, unsigned rounds)
 {
-    bool messages = strcmp(like->kind->bench, "fanout") == 0 || strcmp(like->kind->bench, "unicast") == 0;
+    bool messages = strcmp(like->kind->ratio_key, "cpu_us_per_delivery") == 0;
     printf("%s%s: %u %s", t->markdown ? "\n### " : "\n", like->kind->bench, like->subs,
            messages ? "subscribers" : "connections");
+    if (like->tls[0])
+        printf(", TLS %s", like->tls);
     if (like->rate)
         printf(", %u messages/s", like->rate);
     else if (messages)

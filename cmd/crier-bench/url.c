@@ -16,8 +16,8 @@ static const struct {
     enum url_scheme scheme;
     unsigned port;
 } SCHEMES[] = {
-    {"ws://", URL_WS, 80},         {"wss://", URL_WSS, 443}, {"http://", URL_HTTP, 80},
-    {"redis://", URL_REDIS, 6379}, {"feed://", URL_FEED, 0},
+    {"ws://", URL_WS, 80},        {"wss://", URL_WSS, 443},      {"http://", URL_HTTP, 80},
+    {"https://", URL_HTTPS, 443}, {"redis://", URL_REDIS, 6379}, {"feed://", URL_FEED, 0},
 };
 
 static int fail(const char *text, const char *what)
@@ -79,7 +79,7 @@ int url_parse(struct url *u, const char *text)
         }
     }
     if (!rest)
-        return fail(text, "an address begins with ws://, wss://, http:// or redis://");
+        return fail(text, "an address begins with ws://, wss://, http://, https:// or redis://");
     size_t n = strcspn(rest, "/?");
     if (split_authority(u, rest, n) < 0)
         return fail(text, "not host[:port]");

@@ -8,7 +8,7 @@
 
 #include <netinet/in.h>
 
-enum url_scheme { URL_WS, URL_WSS, URL_HTTP, URL_REDIS, URL_FEED };
+enum url_scheme { URL_WS, URL_WSS, URL_HTTP, URL_HTTPS, URL_REDIS, URL_FEED };
 
 struct url {
     enum url_scheme scheme;
