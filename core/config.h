@@ -97,7 +97,7 @@ struct config {
 };
 
 /* What the command line asked for beyond a configuration. */
-enum config_action { CONFIG_RUN, CONFIG_CHECK, CONFIG_DUMP, CONFIG_HELP, CONFIG_VERSION };
+enum config_action { CONFIG_RUN, CONFIG_CHECK, CONFIG_DUMP, CONFIG_ROUTES, CONFIG_HELP, CONFIG_VERSION };
 
 void config_init(struct config *c); /* defaults */
 void config_fini(struct config *c);

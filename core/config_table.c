@@ -360,6 +360,8 @@ const struct option config_options[] = {
      "Checks the configuration and ends.", NULL, NULL, NULL},
     {"dump-config", OPT_ACTION, CONFIG_DUMP, 0, 0, NULL, NULL,
      "Prints the whole configuration as a file, secrets hidden, and ends.", NULL, NULL, NULL},
+    {"routes", OPT_ACTION, CONFIG_ROUTES, 0, 0, NULL, NULL,
+     "Prints the methods and paths that the broker serves, and ends.", NULL, NULL, NULL},
     {"help", OPT_ACTION, CONFIG_HELP, 0, 0, NULL, NULL,
      "Prints this and ends.", NULL, NULL, NULL},
     {"version", OPT_ACTION, CONFIG_VERSION, 0, 0, NULL, NULL,

@@ -8,6 +8,7 @@
 #include "core/clock.h"
 #include "net/auth.h"
 #include "net/http.h"
+#include "net/limits.h"
 #include "net/session.h"
 #include "net/shard.h"
 
@@ -45,10 +46,24 @@ bool admit_identity(struct conn *c, const struct http_head *h, struct identity *
     case AUTH_EXPIRED:
         admit_refuse(c, M_HANDSHAKE_AUTH, 401, "token_expired", why);
         return false;
+    case AUTH_MALFORMED:
+        admit_refuse(c, M_HANDSHAKE_HTTP_FAILED, 400, "bad_request", why);
+        return false;
     case AUTH_NO_MEMORY:
         break;
     }
     http_fail(c, 503, "overloaded", "out of memory", 1);
+    return false;
+}
+
+bool admit_rates(struct conn *c, const struct identity *who, const struct rate_cost *cost)
+{
+    struct shard *s = c->shard;
+    uint32_t wait = limits_take(s->limits, s->now_ms, NULL, span_str(who->user), cost);
+    if (wait == 0)
+        return true;
+    metric_add(s->m, M_RATE_LIMITED, 1);
+    http_fail(c, 429, "rate_limited", LIMITS_SENTENCE, (wait + 999) / 1000);
     return false;
 }
 

@@ -12,6 +12,7 @@ struct conn;
 struct http_head;
 struct http_request;
 struct identity;
+struct rate_cost;
 struct session;
 
 /* Answers with an error, counts it and logs it. */
@@ -20,6 +21,8 @@ void admit_refuse(struct conn *c, enum metric why, unsigned status, const char *
 bool admit_running(struct conn *c) MUST_CHECK;
 /* The identity a request's token gives; new, the caller's. False: refused. */
 bool admit_identity(struct conn *c, const struct http_head *h, struct identity **who) MUST_CHECK;
+/* May the user do that now, by the rates of users? False: refused (429). */
+bool admit_rates(struct conn *c, const struct identity *who, const struct rate_cost *cost) MUST_CHECK;
 /* A seq out of the query: 1 when there, 0 when not, -1: refused. */
 int admit_seq(struct conn *c, const struct http_head *h, const char *name, uint64_t *seq) MUST_CHECK;
 /* A seq as text: 1 to 16 digits. */

@@ -266,6 +266,16 @@ static bool fill(struct op_query *q, const struct http_request *r, struct fault 
            take_body(q, call, http_format(&r->head), r->body, n, f);
 }
 
+void api_no_relay(struct conn *c, const struct http_request *r)
+{
+    (void)r;
+    http_fail(
+        c, 501, "not_supported",
+        "this version has no relay, and so no addresses: keep them where your backend keeps its users, and ask GET "
+        "/api/messages/{id}/undelivered whom to reach there",
+        0);
+}
+
 void api_query(struct conn *c, const struct http_request *r)
 {
     struct fault f = {0};

@@ -42,6 +42,8 @@ bool api_is_limit(struct span s);
 bool api_is_seq(struct span s);
 bool api_is_cursor(struct span s);
 
+/* Calls that need the relay: refused with what to do instead. */
+void api_no_relay(struct conn *c, const struct http_request *r);
 /* Asks the store and answers 200 with its object; 404 when it says that the thing is not there, 400 when it refuses,
  * 503 when it does not answer. */
 void api_query(struct conn *c, const struct http_request *r);

@@ -19,6 +19,7 @@
 #include "net/secret.h"
 #include "net/token.h"
 #include "proto/http_head.h"
+#include "proto/members.h"
 #include "proto/names.h"
 
 #define API_KEY_MIN_BYTES 16
@@ -174,8 +175,9 @@ static struct span subprotocol_token(const struct http_head *h)
     return (struct span){NULL, 0};
 }
 
-/* A query parameter as new bytes. False: out of memory; out->p NULL: not there; *bad: it cannot be decoded. */
-static bool query_param(const struct http_head *h, const char *name, struct span *out, bool *bad)
+/* A query parameter as new bytes. False: out of memory; out->p NULL: not there; *bad: its name, when it
+ * cannot be decoded. */
+static bool query_param(const struct http_head *h, const char *name, struct span *out, const char **bad)
 {
     char *text;
     int n;
@@ -188,7 +190,8 @@ static bool query_param(const struct http_head *h, const char *name, struct span
     n = http_query(h->query, name, text, h->query.n);
     if (n < 0) {
         free(text);
-        *bad |= n == -2;
+        if (n == -2)
+            *bad = name;
         return true;
     }
     *out = span_of(text, (size_t)n);
@@ -200,7 +203,7 @@ struct query {
     struct span token, user, device;
 };
 
-static bool read_query(const struct http_head *h, struct query *q, bool *bad)
+static bool read_query(const struct http_head *h, struct query *q, const char **bad)
 {
     return query_param(h, "token", &q->token, bad) && query_param(h, "user", &q->user, bad) &&
            (q->user.p || query_param(h, "user_id", &q->user, bad)) && query_param(h, "device", &q->device, bad);
@@ -231,8 +234,8 @@ static enum auth_result dev_identity(struct span user, struct span device, struc
                                      size_t whylen)
 {
     if (user.p && !name_user_ok(user)) {
-        snprintf(why, whylen, "user is 1 to 128 bytes of UTF-8 without control characters");
-        return AUTH_BAD;
+        snprintf(why, whylen, "user " MUST_BE_NAME);
+        return AUTH_MALFORMED;
     }
     *out = identity_new_dev(user, device);
     if (*out)
@@ -247,8 +250,8 @@ static enum auth_result identify(const struct auth *a, const struct http_head *h
     struct span token = find_token(h, q);
 
     if (q->device.p && !name_device_ok(q->device)) {
-        snprintf(why, whylen, "device is 1 to 64 bytes of UTF-8 without control characters");
-        return AUTH_BAD;
+        snprintf(why, whylen, "device " MUST_BE_SHORT);
+        return AUTH_MALFORMED;
     }
     if (!token.p && a->cfg->dev)
         return dev_identity(q->user, q->device, out, why, whylen);
@@ -266,14 +269,15 @@ enum auth_result auth_request(const struct auth *a, const struct http_head *h, u
 {
     struct query q = {{NULL, 0}, {NULL, 0}, {NULL, 0}};
     enum auth_result res = AUTH_BAD;
-    bool bad = false;
+    const char *bad = NULL;
 
     *out = NULL;
     if (!read_query(h, &q, &bad)) {
         snprintf(why, whylen, "out of memory");
         res = AUTH_NO_MEMORY;
     } else if (bad) {
-        snprintf(why, whylen, "the query string is not percent-encoded");
+        res = AUTH_MALFORMED;
+        snprintf(why, whylen, "%s in the query string is not percent-encoded", bad);
     } else {
         res = identify(a, h, &q, now_s, out, why, whylen);
     }

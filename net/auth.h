@@ -28,7 +28,14 @@ struct identity {
 };
 void identity_free(struct identity *id);
 
-enum auth_result { AUTH_OK, AUTH_NONE, AUTH_BAD, AUTH_EXPIRED, AUTH_NO_MEMORY };
+enum auth_result {
+    AUTH_OK,
+    AUTH_NONE,
+    AUTH_BAD,
+    AUTH_EXPIRED,
+    AUTH_MALFORMED, /* not the token: a name that came beside it is none */
+    AUTH_NO_MEMORY
+};
 
 /* Verifies a JWT (signature by kid and algorithm of that very key, exp required, nbf, sub a valid user name). why: a
  * sentence. */

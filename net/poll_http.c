@@ -13,6 +13,7 @@
 #include "net/auth.h"
 #include "net/call.h"
 #include "net/http.h"
+#include "net/limits.h"
 #include "net/poll.h"
 #include "net/shard.h"
 
@@ -161,7 +162,7 @@ void poll_handle(struct conn *c, const struct http_request *r)
         (void)refuse(c, "a poll needs a user");
     else if (shard_congested(c->shard))
         http_fail(c, 503, "overloaded", "too much is waiting for the store; poll again later", 1);
-    else if (read_wishes(c, &r->head, &w))
+    else if (read_wishes(c, &r->head, &w) && admit_rates(c, who, &(struct rate_cost){.n = {[RATE_MESSAGES] = 1}}))
         ask(c, who, &w);
     identity_free(who);
 }

@@ -307,7 +307,9 @@ bool push_body_read(struct push_body *b, enum codec format, struct span body, si
         return refuse(f, 400, "bad_request", "%s is there twice", m.twice);
     }
     if (v[P_ESCALATE].kind != MEMBER_ABSENT)
-        return refuse(f, 400, "unsupported", "escalate needs a relay, and this broker has none");
+        return refuse(f, 501, "not_supported",
+                      "this version has no relay for escalate: push with track, ask GET /api/messages/{id}/undelivered "
+                      "and reach those users your own way");
     if (v[P_DATA].kind == MEMBER_ABSENT)
         return refuse(f, 400, "bad_request", "data is missing");
     if (v[P_DATA].raw.n > max_payload) {

@@ -14,8 +14,9 @@ struct push_body {
 };
 
 struct push_fault {
-    unsigned status;   /* 400, 413, 503 */
-    const char *code;  /* "bad_json", "bad_msgpack", "too_deep", "bad_request", "unsupported", "too_big", "no_memory" */
+    unsigned status; /* 400, 413, 503 */
+    const char
+        *code; /* "bad_json", "bad_msgpack", "too_deep", "bad_request", "not_supported", "too_big", "no_memory" */
     char message[160]; /* names the member at fault */
 };
 

@@ -101,12 +101,17 @@ static const struct route routes[] = {
          .rules = {LEDGER_RULES}),
     CALL("/api/messages/*/retry", HTTP_POST, NULL, .kind = QUERY_RETRY, .params = {LEDGER_PARAMS},
          .rules = {LEDGER_RULES}),
+    {"/api/users/*/addresses", HTTP_GET, ROUTE_API, NULL, api_no_relay, NULL},
+    {"/api/users/*/addresses", HTTP_PUT, ROUTE_API, limit_small, api_no_relay, NULL},
     CALL("/api/nodes", HTTP_GET, NULL, .kind = QUERY_NODES),
     CALL("/api/stats", HTTP_GET, NULL, .kind = QUERY_STATS),
-    CALL("/api/rooms", HTTP_GET, NULL, .kind = QUERY_ROOMS, .params = {"after", "limit"}),
-    CALL("/api/rooms/*", HTTP_GET, NULL, .kind = QUERY_ROOM),
-    CALL("/api/rooms/*/history", HTTP_GET, NULL, .kind = QUERY_ROOM_HISTORY, .params = {"before", "since", "limit"}),
-    CALL("/api/rooms/*/presence", HTTP_GET, NULL, .kind = QUERY_ROOM_PRESENCE, .params = {"after", "limit"}),
+    CALL("/api/rooms", HTTP_GET, NULL, .kind = QUERY_ROOMS, .params = {"after", "limit"},
+         .rules = {{NULL}, {API_LIMIT}}),
+    CALL("/api/rooms/*", HTTP_GET, NULL, .kind = QUERY_ROOM, .rules = {{API_ROOM}}),
+    CALL("/api/rooms/*/history", HTTP_GET, NULL, .kind = QUERY_ROOM_HISTORY, .params = {"before", "since", "limit"},
+         .rules = {{API_ROOM}, {API_SEQ}, {API_SEQ}, {API_LIMIT}}),
+    CALL("/api/rooms/*/presence", HTTP_GET, NULL, .kind = QUERY_ROOM_PRESENCE, .params = {"after", "limit"},
+         .rules = {{API_ROOM}, {NULL}, {API_LIMIT}}),
     {"/console", HTTP_GET, ROUTE_INTERNAL, NULL, asset_console_redirect, NULL},
     {"/", HTTP_GET, ROUTE_INTERNAL | ROUTE_DEV, NULL, asset_root_redirect, NULL},
 };
@@ -114,6 +119,11 @@ static const struct route routes[] = {
 /* Files of the binary have no line of their own: one for those of the console, one for the others. */
 static const struct route console_asset = {"/console/", HTTP_GET, ROUTE_INTERNAL, NULL, asset_serve, NULL};
 static const struct route public_asset = {"/", HTTP_GET, ROUTE_CORS, NULL, asset_serve, NULL};
+
+const struct route *route_at(size_t i)
+{
+    return i < ARRAY_LEN(routes) ? &routes[i] : NULL;
+}
 
 static bool enabled(const struct route *r, const struct config *cfg, bool public)
 {
@@ -159,16 +169,22 @@ bool route_matches(const char *pattern, struct span path)
     return want.n == 0 && path.n == 0;
 }
 
+const char *route_method_name(unsigned method)
+{
+    static const char *const names[] = {[HTTP_GET] = "GET", [HTTP_HEAD] = "HEAD",     [HTTP_POST] = "POST",
+                                        [HTTP_PUT] = "PUT", [HTTP_DELETE] = "DELETE", [HTTP_OPTIONS] = "OPTIONS"};
+
+    return method < ARRAY_LEN(names) && names[method] ? names[method] : "?";
+}
+
 /* "GET, HEAD, OPTIONS" of a set of methods, a bit each. */
 static void list_methods(unsigned methods, char *out, size_t len)
 {
-    static const char *const names[] = {
-        [HTTP_GET] = "GET", [HTTP_HEAD] = "HEAD", [HTTP_POST] = "POST", [HTTP_PUT] = "PUT", [HTTP_DELETE] = "DELETE"};
     size_t at = 0;
 
     for (unsigned m = HTTP_GET; m <= HTTP_DELETE && at < len; m++) {
         if (methods & 1u << m)
-            at += (size_t)snprintf(out + at, len - at, "%s, ", names[m]);
+            at += (size_t)snprintf(out + at, len - at, "%s, ", route_method_name(m));
     }
     if (at && at < len)
         snprintf(out + at, len - at, "OPTIONS");

@@ -39,6 +39,10 @@ struct route {
  * a path that is not there. `allow` holds at least 64 bytes. */
 const struct route *route_find(const struct net_env *env, bool public, const struct http_head *h, char *allow,
                                size_t allowlen) MUST_CHECK;
+/* The lines of the table in turn; NULL after the last. */
+const struct route *route_at(size_t i);
+/* "GET" of HTTP_GET. */
+const char *route_method_name(unsigned method);
 /* May pages of other origins that are on the list call this path at all? For the answer to OPTIONS. */
 bool route_has_cors(const struct net_env *env, bool public, const struct http_head *h);
 /* Does a path, as sent, fit a route's pattern? */

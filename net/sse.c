@@ -380,19 +380,6 @@ static bool refuse_rooms(struct conn *c, const char *why)
     return false;
 }
 
-/* Rooms that are named at the start are subscribes like others. */
-static bool within_rates(struct conn *c, const struct identity *who, unsigned subscribes)
-{
-    struct shard *s = c->shard;
-    struct rate_cost cost = {.n = {[RATE_SUBSCRIBES] = subscribes}};
-    uint32_t wait = limits_take(s->limits, s->now_ms, NULL, span_str(who->user), &cost);
-    if (wait == 0)
-        return true;
-    metric_add(s->m, M_RATE_LIMITED, 1);
-    http_fail(c, 429, "rate_limited", LIMITS_SENTENCE, (wait + 999) / 1000);
-    return false;
-}
-
 /* Are these names that this client may join all at once? */
 static bool check_rooms(struct conn *c, struct sse *e)
 {
@@ -409,7 +396,8 @@ static bool check_rooms(struct conn *c, struct sse *e)
             return false;
         }
     }
-    return within_rates(c, e->session.who, n);
+    /* Rooms that are named at the start are subscribes like others. */
+    return admit_rates(c, e->session.who, &(struct rate_cost){.n = {[RATE_SUBSCRIBES] = n}});
 }
 
 static bool read_rooms(struct conn *c, const struct http_head *h, struct sse *e)

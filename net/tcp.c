@@ -172,6 +172,9 @@ static bool identify(struct conn *c, const struct hello *h, struct identity **wh
     case AUTH_EXPIRED:
         code = "token_expired";
         break;
+    case AUTH_MALFORMED:
+        code = "bad_request";
+        break;
     case AUTH_NO_MEMORY:
         turn_away(c, h->ref, code, "out of memory", CLOSE_MEMORY);
         return false;

@@ -8,7 +8,8 @@
  * Time: expired entries are skipped when read and taken away by a sweep. The sweep's timer is armed for the next thing
  * that expires and for nothing else: a node with nothing to expire does not wake up.
  *
- * Bounded: entries and remembered ids count against a ceiling of bytes, past which a send ends with OP_FULL.
+ * Bounded: entries and remembered ids count against a ceiling of bytes, past which a send ends with OP_FULL (of low
+ * priority an eighth before it).
  *
  * Dispatcher thread.
  */
@@ -331,7 +332,8 @@ static void note(struct memory_store *s, struct job *j, uint32_t ttl_s, unsigned
 /* Stores one message; `j` is borrowed. */
 static bool keep(struct memory_store *s, struct user_inbox *b, struct job *j, unsigned cap)
 {
-    if (taken(s) + user_inbox_cost(j) > s->ceiling || !user_inbox_reserve(b))
+    size_t most = j->head.priority == PRIO_LOW ? s->ceiling / 8 * 7 : s->ceiling;
+    if (taken(s) + user_inbox_cost(j) > most || !user_inbox_reserve(b))
         return false;
     size_t before = b->bytes;
     user_inbox_append(b, job_ref(j), cap);

@@ -9,7 +9,8 @@
  * `pending` counts an op's unanswered targets: the last answer ends the op. Payloads are copied into the batch at once,
  * so nothing here borrows from a subscription's buffer.
  *
- * Bounded: at most REDIS_MAX_PUSHES messages and REDIS_MAX_PUSH_BYTES bytes wait for answers; past that OP_FULL. Raw
+ * Bounded: at most REDIS_MAX_PUSHES messages and REDIS_MAX_PUSH_BYTES bytes wait for answers; past that OP_FULL, and of
+ * low priority past half of it. What is full is full for all targets of an op, so nobody sends half of one again. Raw
  * messages have nobody to be told "full", so many more of them may wait (REDIS_MAX_RAW, within the same bytes).
  *
  * Dispatcher thread.
@@ -412,7 +413,8 @@ static bool too_much(struct redis_store *s, struct op *op)
         end_all(s, op, OP_REFUSED, "Too many targets for one push of this size.");
         return true;
     }
-    if (s->pushes + n > REDIS_MAX_PUSHES || s->push_bytes + n * each > REDIS_MAX_PUSH_BYTES) {
+    size_t share = op->push.priority == PRIO_LOW ? 2 : 1;
+    if ((s->pushes + n) * share > REDIS_MAX_PUSHES || (s->push_bytes + n * each) * share > REDIS_MAX_PUSH_BYTES) {
         end_all(s, op, OP_FULL, "Too many messages are waiting for Redis.");
         return true;
     }

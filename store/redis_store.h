@@ -18,7 +18,7 @@ enum {
     REDIS_PARTS = 256,        /* partitions, DELIVERY.md section 2 */
     REDIS_PAGE = 100,         /* entries a page */
     REDIS_PAGE_BYTES = 65536, /* bytes a page, about */
-    REDIS_MAX_PUSHES = 8192,  /* sends without an answer */
+    REDIS_MAX_PUSHES = 8192,  /* sends without an answer; those of low priority may fill half of it, and of the bytes */
     REDIS_MAX_RAW = 262144,   /* raw messages being stored */
     REDIS_MAX_PUSH_BYTES = 64 * 1024 * 1024,
     REDIS_ID_S = 600, /* an idempotency id is remembered */

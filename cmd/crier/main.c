@@ -19,6 +19,7 @@
 #include "core/config.h"
 #include "core/log.h"
 #include "core/owner.h"
+#include "net/route.h"
 
 extern char **environ;
 
@@ -42,7 +43,8 @@ static bool read_sources(struct config *c, int argc, char **argv, enum config_ac
     const char *file = NULL;
 
     return config_from_args(NULL, argc, argv, &file, action, err, errlen) &&
-           (!file || *action == CONFIG_HELP || *action == CONFIG_VERSION || config_from_file(c, file, err, errlen)) &&
+           (!file || *action == CONFIG_HELP || *action == CONFIG_VERSION || *action == CONFIG_ROUTES ||
+            config_from_file(c, file, err, errlen)) &&
            config_from_env(c, environ, err, errlen) && config_from_args(c, argc, argv, &file, action, err, errlen);
 }
 
@@ -52,6 +54,15 @@ static int print_and_free(char *text)
         return fail(EXIT_START, "out of memory");
     fputs(text, stdout);
     free(text);
+    return fflush(stdout) == 0 ? 0 : EXIT_START;
+}
+
+static int print_routes(void)
+{
+    const struct route *r;
+
+    for (size_t i = 0; (r = route_at(i)) != NULL; i++)
+        printf("%s %s\n", route_method_name(r->method), r->path);
     return fflush(stdout) == 0 ? 0 : EXIT_START;
 }
 
@@ -211,6 +222,9 @@ int main(int argc, char **argv)
         break;
     case CONFIG_DUMP:
         code = print_and_free(config_dump(&c));
+        break;
+    case CONFIG_ROUTES:
+        code = print_routes();
         break;
     case CONFIG_HELP:
         code = print_and_free(config_help());

@@ -366,6 +366,7 @@ static void actions(void **state)
         enum config_action action;
     } all[] = {{"--check", CONFIG_CHECK},
                {"--dump-config", CONFIG_DUMP},
+               {"--routes", CONFIG_ROUTES},
                {"--help", CONFIG_HELP},
                {"-h", CONFIG_HELP},
                {"--version", CONFIG_VERSION}};
@@ -584,7 +585,7 @@ static void help_and_dump_are_whole(void **state)
         (void)snprintf(text, sizeof(text), "--%s", config_option_name(n));
         assert_non_null(strstr(help, text));
         bool setting =
-            strcmp(config_option_name(n), "config") != 0 && !strstr("check dump-config help version", text + 2);
+            strcmp(config_option_name(n), "config") != 0 && !strstr("check dump-config routes help version", text + 2);
         (void)snprintf(text, sizeof(text), "%s =", config_option_name(n));
         assert_int_equal(strstr(dump, text) != NULL, setting);
     }

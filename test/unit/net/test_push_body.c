@@ -75,7 +75,7 @@ static void refused(void **state)
         {"{\"user\":\"a\",\"data\":1,\"event\":\"a\\r\\nb\"}", 400, "bad_request", "event must be"},
         {"{\"user\":\"a\",\"data\":1,\"from\":{}}", 400, "bad_request", "from must be"},
         {"{\"user\":\"a\",\"data\":1,\"collapse\":[]}", 400, "bad_request", "collapse must be"},
-        {"{\"user\":\"a\",\"data\":1,\"escalate\":{\"after\":5}}", 400, "unsupported", "relay"},
+        {"{\"user\":\"a\",\"data\":1,\"escalate\":{\"after\":5}}", 501, "not_supported", "relay"},
         {"{\"user\":\"a\",\"data\":\"0123456789012345678901234567890123456789012345678901234567890123\"}", 413,
          "too_big", "66 bytes, the limit is 64"},
     };
