@@ -32,6 +32,7 @@ struct api_call {
 extern const struct member_rule api_body_user[2];       /* user, device */
 extern const struct member_rule api_body_disconnect[2]; /* device, reason */
 /* Each between braces of its own. */
+#define API_ANY    NULL, NULL
 #define API_USER   name_user_ok, MUST_BE_NAME
 #define API_ROOM   name_room_ok, MUST_BE_NAME
 #define API_ID     name_id_ok, MUST_BE_NAME

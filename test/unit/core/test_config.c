@@ -364,12 +364,9 @@ static void actions(void **state)
     static const struct {
         const char *flag;
         enum config_action action;
-    } all[] = {{"--check", CONFIG_CHECK},
-               {"--dump-config", CONFIG_DUMP},
-               {"--routes", CONFIG_ROUTES},
-               {"--help", CONFIG_HELP},
-               {"-h", CONFIG_HELP},
-               {"--version", CONFIG_VERSION}};
+    } all[] = {{"--check", CONFIG_CHECK},   {"--dump-config", CONFIG_DUMP},
+               {"--routes", CONFIG_ROUTES}, {"--help", CONFIG_HELP},
+               {"-h", CONFIG_HELP},         {"--version", CONFIG_VERSION}};
     const char *file;
     enum config_action action;
     (void)state;
