@@ -6,7 +6,8 @@
 --
 -- Keys (all given by the caller; {T} is the partition of the user's name):
 --   m  hash  s last seq | n nodes "node node" | a highest ack of any device | g newest seq dropped by the cap
---            x when the list ends | y when this hash's life was last renewed
+--            x when the list ends | y when this hash's life was last renewed; without it the hash lives on, which is
+--            so only while n says that the user is connected
 --            d:<device> "seq seen_s kind at"   kind: n named by the client, g by the server; at: * attached, - gone
 --   q  list  entries, oldest first   o  set  users a node has registered   i  string  seq given to an idempotency id
 --   R h O  the same three of rooms with history (no devices)   rooms  zset  their names, all of score 0
@@ -26,12 +27,15 @@
 --       all) | user | why, or the room
 -- On a room's presence channel:  'J' came or 'L' left | >I8 seq | >I8 prev | user
 --
+-- A call of Redis costs more than all the Lua around it: what is asked and written is joined, and no key is touched twice.
+--
 -- The library may be loaded by brokers of several versions: the highest VERSION stays.
-local VERSION = 4
+local VERSION = 5
 
 local META_S = 2592000   -- an untouched m lives 30 days
 local RENEW_S = 86400    -- its life is renewed at most once a day
-local SLACK_S = 300      -- a list outlives its last entry a little
+local SLACK_S = 300      -- a list outlives its last entry by this at most,
+local SLACK_MIN_S = 60   -- and by this at least: so its end need not be moved for each message
 local CHUNK = 32         -- entries read at a time
 local MAX_DEVICES = 16
 local ENTRY = '>I8I8I4B'
@@ -47,8 +51,7 @@ local function int(n) return string.format('%.0f', n) end
 
 local function renew(mk, stamp, sec)
   if sec - tonumber(stamp or 0) > RENEW_S then
-    redis.call('HSET', mk, 'y', sec)
-    redis.call('EXPIRE', mk, META_S)
+    if redis.call('EXPIRE', mk, META_S) == 1 then redis.call('HSET', mk, 'y', sec) end
   end
 end
 
@@ -67,48 +70,60 @@ end
 -- Appends to `out` the entries with seq > cur that have not expired, at most `limit` and about `maxb` bytes.
 -- Returns 1 when more are left, and how many entries > cur there are (of those not read: with what has expired).
 local function page(qk, cur, top, limit, maxb, sec, out)
-  local n = cur < top and redis.call('LLEN', qk) or 0
-  if n == 0 then return 0, 0 end
-  local first = count_upto(qk, cur, n)
-  local taken, bytes, at = 0, 0, first
-  while at < n do
-    local chunk = redis.call('LRANGE', qk, at, at + CHUNK - 1)
+  if cur >= top then return 0, 0 end
+  local at, before, taken, bytes = 0, 0, 0, 0
+  local chunk = redis.call('LRANGE', qk, 0, CHUNK - 1)
+  if #chunk == CHUNK and struct.unpack('>I8', chunk[CHUNK]) <= cur then -- much of what it has had is still there
+    at = count_upto(qk, cur, redis.call('LLEN', qk))
+    chunk = redis.call('LRANGE', qk, at, at + CHUNK - 1)
+    before = at
+  end
+  while true do
     for i = 1, #chunk do
       local e = chunk[i]
-      local _, _, expires = struct.unpack(ENTRY, e)
-      if expires > sec then
-        if taken >= limit or (bytes > 0 and bytes + #e > maxb) then return 1, n - first end
+      local seq, _, expires = struct.unpack(ENTRY, e)
+      if seq <= cur then
+        before = before + 1
+      elseif expires > sec then
+        if taken >= limit or (bytes > 0 and bytes + #e > maxb) then return 1, redis.call('LLEN', qk) - before end
         taken, bytes = taken + 1, bytes + #e
         out[#out + 1] = e
       end
     end
+    if #chunk < CHUNK then return 0, taken end
     at = at + CHUNK
+    chunk = redis.call('LRANGE', qk, at, at + CHUNK - 1)
   end
-  return 0, taken
 end
 
 -- ---- nodes of a user -------------------------------------------------------------------------------------------
 
--- 1: the user came online.
-local function add_node(mk, ok, user, node, nodes)
-  nodes = nodes or ''
-  if string.find(' ' .. nodes .. ' ', ' ' .. node .. ' ', 1, true) then return 0 end
-  redis.call('HSET', mk, 'n', nodes == '' and node or nodes .. ' ' .. node)
-  redis.call('SADD', ok, user)
-  return nodes == '' and 1 or 0
+local function is_on(nodes, node)
+  return nodes and (nodes == node or string.find(' ' .. nodes .. ' ', ' ' .. node .. ' ', 1, true))
 end
 
--- 1: the user went offline.
-local function remove_node(mk, node)
-  local nodes = redis.call('HGET', mk, 'n')
-  if not nodes then return 0 end
+-- Registers the node unless it is; sets one more field on the way. 1: the first node came.
+local function add_node(mk, ok, user, node, nodes, field, value)
+  if is_on(nodes, node) then
+    if field then redis.call('HSET', mk, field, value) end
+    return 0
+  end
+  local all = nodes and nodes .. ' ' .. node or node
+  if field then redis.call('HSET', mk, 'n', all, field, value) else redis.call('HSET', mk, 'n', all) end
+  redis.call('SADD', ok, user)
+  return nodes and 0 or 1
+end
+
+-- nodes, stamp: n and y of mk. 1: the last one went; from then on the hash lives for a while.
+local function remove_node(mk, node, nodes, stamp, sec)
   local left, found = {}, false
-  for nd in string.gmatch(nodes, '%S+') do
+  for nd in string.gmatch(nodes or '', '%S+') do
     if nd == node then found = true else left[#left + 1] = nd end
   end
   if not found then return 0 end
   if #left == 0 then
     redis.call('HDEL', mk, 'n')
+    renew(mk, stamp, sec)
     return 1
   end
   redis.call('HSET', mk, 'n', table.concat(left, ' '))
@@ -123,7 +138,7 @@ local function device_read(value)
 end
 
 local function device_text(seq, sec, kind, at)
-  return int(seq) .. ' ' .. sec .. ' ' .. kind .. ' ' .. at
+  return string.format('%.0f %d %s %s', seq, sec, kind, at)
 end
 
 local function fields(mk)
@@ -151,10 +166,9 @@ local function make_room(mk)
   for i = 1, #known - MAX_DEVICES + 1 do redis.call('HDEL', mk, known[i][1]) end
 end
 
--- Trims the list to the lowest cursor of the devices whose session still lasts; forgets the others. Returns how many
--- entries went.
-local function trim(mk, qk, sec, session, guest)
-  local m = fields(mk)
+-- Trims the list to the lowest cursor of the devices whose session still lasts; forgets the others. m: the fields of mk.
+-- Returns how many entries went.
+local function trim(mk, qk, m, sec, session, guest)
   local floor, over = tonumber(m.a or 0), {}
   for f, value in pairs(m) do
     if string.sub(f, 1, 2) == 'd:' then
@@ -175,15 +189,18 @@ local function trim(mk, qk, sec, session, guest)
   return k
 end
 
--- Moves a device's cursor to seq (never back, never past what was given out).
-local function move_cursor(mk, dev, kind, seq, sec, at)
-  local v = redis.call('HMGET', mk, 's', 'a', 'd:' .. dev)
-  local top, best, old = tonumber(v[1] or 0), tonumber(v[2] or 0), device_read(v[3])
+-- Moves a device's cursor to seq (never back, never past what was given out), in m and in `up`, which is to be called.
+local function move_cursor(m, up, dev, kind, seq, sec, at)
+  local top, best, old = tonumber(m.s or 0), tonumber(m.a or 0), device_read(m['d:' .. dev])
   if seq > top then seq = top end
   if old and seq < old then seq = old end
   if not old and seq == 0 then seq = best end
-  redis.call('HSET', mk, 'd:' .. dev, device_text(seq, sec, kind, at))
-  if seq > best then redis.call('HSET', mk, 'a', int(seq)) end
+  m['d:' .. dev] = device_text(seq, sec, kind, at)
+  up[#up + 1], up[#up + 2] = 'd:' .. dev, m['d:' .. dev]
+  if seq > best then
+    m.a = int(seq)
+    up[#up + 1], up[#up + 2] = 'a', m.a
+  end
 end
 
 -- ---- sending ---------------------------------------------------------------------------------------------------
@@ -194,48 +211,58 @@ end
 local CLAIM_US = 45000000
 local CLAIM_S = 60
 
-local function refused(rk, claim, now)
+-- Bitmaps whose life was seen to within this second (a call for each claim would cost as much as the claim).
+local armed, armed_at = {}, 0
+
+local function refused(rk, claim, sec, now)
   local young, m, bit = string.match(claim, '^(!?)(%d+):(%d+)$')
   if young == '' and now - tonumber(m) > CLAIM_US then return 3 end
   if redis.call('SETBIT', rk, bit, 1) == 1 then return 2 end
-  redis.call('EXPIRE', rk, CLAIM_S, 'NX')
+  if armed_at ~= sec then armed, armed_at = {}, sec end
+  if not armed[rk] then
+    redis.call('EXPIRE', rk, CLAIM_S, 'NX')
+    armed[rk] = true
+  end
   return nil
 end
 
-local function put(mk, qk, sec, now, ttl, cap, id, p)
+-- stamp: now as text. Returns the entry's seq, prev and end, and the nodes where the user is.
+local function put(mk, qk, sec, now, stamp, ttl, cap, id, p)
   local v = redis.call('HMGET', mk, 's', 'n', 'x', 'y')
-  local prev = tonumber(v[1] or 0)
-  local seq = now > prev and now or prev + 1
+  local prev, seq, nodes = tonumber(v[1] or 0), now, v[2]
+  if prev >= now then
+    seq = prev + 1
+    stamp = int(seq)
+  end
   local expires = sec + ttl
-  local up = {'HSET', mk, 's', int(seq)}
   local n = redis.call('RPUSH', qk, struct.pack(ENTRY, seq, prev, expires, #id) .. id .. p)
-  if n == 1 or expires + SLACK_S > tonumber(v[3] or 0) then
+  if n == 1 or expires + SLACK_MIN_S > tonumber(v[3] or 0) then
     redis.call('EXPIREAT', qk, expires + SLACK_S)
-    up[#up + 1], up[#up + 2] = 'x', expires + SLACK_S
+    redis.call('HSET', mk, 's', stamp, 'x', expires + SLACK_S)
+  else
+    redis.call('HSET', mk, 's', stamp)
   end
   if n > cap then
     local gone = redis.call('LPOP', qk, n - cap)
-    up[#up + 1], up[#up + 2] = 'g', int((struct.unpack('>I8', gone[#gone])))
+    redis.call('HSET', mk, 'g', int((struct.unpack('>I8', gone[#gone]))))
   end
-  redis.call(unpack(up))
-  renew(mk, v[4], sec)
-  return seq, prev, expires, v[2]
+  if v[4] or not nodes then renew(mk, v[4], sec) end
+  return seq, prev, expires, nodes
 end
 
 -- One message; its frames wait in `out` (node -> list). Returns {seq, "node node", 1 if the id was there already}.
-local function send_one(mk, qk, ik, sec, now, cap, user, p, ttl, id, claim, out, kind)
+local function send_one(mk, qk, ik, sec, now, stamp, cap, user, p, ttl, id, claim, out, kind)
   if claim > 0 then
     local before = redis.call('GET', ik)
     if before then return {tonumber(before), '', 1} end
   end
   local seq, prev, expires, nodes = 0, 0, 0, nil
   if ttl > 0 then
-    seq, prev, expires, nodes = put(mk, qk, sec, now, ttl, cap, id, p)
+    seq, prev, expires, nodes = put(mk, qk, sec, now, stamp, ttl, cap, id, p)
   else
     nodes = redis.call('HGET', mk, 'n')
   end
-  nodes = nodes or ''
-  if nodes ~= '' then
+  if nodes then
     local frame = struct.pack(FRAME, kind or 'U', seq, prev, expires, #id, #user, #p) .. id .. user .. p
     for nd in string.gmatch(nodes, '%S+') do
       local list = out[nd] or {}
@@ -244,21 +271,21 @@ local function send_one(mk, qk, ik, sec, now, cap, user, p, ttl, id, claim, out,
     end
   end
   if claim > 0 then redis.call('SET', ik, int(seq), 'EX', claim) end
-  return {seq, nodes, 0}
+  return {seq, nodes or '', 0}
 end
 
 -- nkeys, nargs: of one message; with a fourth key and a sixth argument it is claimed first.
 local function send_all(K, A, nkeys, nargs)
   local sec, now = clock()
-  local cap, out, res = tonumber(A[3]), {}, {}
+  local cap, stamp, out, res = tonumber(A[3]), int(now), {}, {}
   for i = 1, (#A - 3) / nargs do
     local k, a = nkeys * (i - 1) + 1, nargs * (i - 1) + 4
-    local no = nargs > 5 and refused(K[k + 3], A[a + 5], now)
+    local no = nargs > 5 and refused(K[k + 3], A[a + 5], sec, now)
     if no then
       res[i] = {0, '', no}
     else
-      local ok, r = pcall(send_one, K[k], K[k + 1], K[k + 2], sec, now, cap, A[a], A[a + 1], tonumber(A[a + 2]),
-                          A[a + 3], tonumber(A[a + 4]), out)
+      local ok, r = pcall(send_one, K[k], K[k + 1], K[k + 2], sec, now, stamp, cap, A[a], A[a + 1],
+                          tonumber(A[a + 2]), A[a + 3], tonumber(A[a + 4]), out)
       res[i] = ok and r or {-1, type(r) == 'table' and r.err or tostring(r)}
     end
   end
@@ -287,16 +314,15 @@ local function ingest(K, A) return send_all(K, A, 4, 6) end
 -- KEYS m q o   ARGV user node device kind since limit maxbytes session_s guest_s   since -1: the client says nothing
 -- -> {top, cursor, gap, came_online, more, pending, entry...}
 local function attach(K, A)
-  local mk, qk = K[1], K[2]
-  local v = redis.call('HMGET', mk, 's', 'n', 'a', 'g', 'y', 'd:' .. A[3])
+  local mk, qk, field = K[1], K[2], 'd:' .. A[3]
+  local v = redis.call('HMGET', mk, 's', 'n', 'a', 'g', 'y', field)
   local sec = clock()
-  local top, gap, since = tonumber(v[1] or 0), tonumber(v[4] or 0), tonumber(A[5])
+  local top, best, gap, since = tonumber(v[1] or 0), tonumber(v[3] or 0), tonumber(v[4] or 0), tonumber(A[5])
   local stored = device_read(v[6])
   if not stored then
-    stored = tonumber(v[3] or 0)
-    if redis.call('HLEN', mk) >= MAX_DEVICES then make_room(mk) end
+    stored = best
+    if (v[2] or v[5]) and redis.call('HLEN', mk) >= MAX_DEVICES then make_room(mk) end
   end
-  local edge = add_node(mk, K[3], A[1], A[2], v[2])
   local cur = since < 0 and stored or math.min(since, top)
   if cur < stored then                       -- a client that went back: what was trimmed since is a gap
     local head = redis.call('LINDEX', qk, 0)
@@ -304,12 +330,12 @@ local function attach(K, A)
     if head then before = select(2, struct.unpack('>I8I8', head)) end
     if before > cur and before > gap then gap = before end
   end
-  redis.call('HSET', mk, 'd:' .. A[3], device_text(cur, sec, A[4], '*'))
+  local edge = add_node(mk, K[3], A[1], A[2], v[2], field, device_text(cur, sec, A[4], '*'))
   if cur > stored then                       -- what it brings is as good as an ack
-    if cur > tonumber(v[3] or 0) then redis.call('HSET', mk, 'a', int(cur)) end
-    trim(mk, qk, sec, tonumber(A[8]), tonumber(A[9]))
+    if cur > best then redis.call('HSET', mk, 'a', int(cur)) end
+    trim(mk, qk, fields(mk), sec, tonumber(A[8]), tonumber(A[9]))
   end
-  renew(mk, v[5], sec)
+  if v[5] then renew(mk, v[5], sec) end
   local r = {top, cur, gap, edge, 0, 0}
   r[5], r[6] = page(qk, cur, top, tonumber(A[6]), tonumber(A[7]), sec, r)
   return r
@@ -328,16 +354,20 @@ end
 -- KEYS m q o   ARGV user node device kind acked last session_s guest_s -> 1: the user went offline
 -- device '': only the node's registration ends.
 local function detach(K, A)
-  local sec = clock()
-  if A[3] ~= '' and redis.call('EXISTS', K[1]) == 1 then
-    move_cursor(K[1], A[3], A[4], tonumber(A[5]), sec, '-')
+  local sec, mk = clock(), K[1]
+  local m = fields(mk)
+  if A[3] ~= '' and next(m) then
+    local up = {'HSET', mk}
+    move_cursor(m, up, A[3], A[4], tonumber(A[5]), sec, '-')
+    redis.call(unpack(up))
   end
   local edge = 0
   if A[6] == '1' then
     redis.call('SREM', K[3], A[1])
-    edge = remove_node(K[1], A[2])
+    edge = remove_node(mk, A[2], m.n, m.y, sec)
+    if edge == 1 then m.n = nil end
   end
-  if tonumber(A[5]) > 0 then trim(K[1], K[2], sec, tonumber(A[7]), tonumber(A[8])) end
+  if tonumber(A[5]) > 0 then trim(mk, K[2], m, sec, tonumber(A[7]), tonumber(A[8])) end
   return edge
 end
 
@@ -346,11 +376,14 @@ local function ack(K, A)
   local sec = clock()
   local a, gone = 3, 0
   for k = 1, #K, 2 do
-    local n = tonumber(A[a])
-    if redis.call('EXISTS', K[k]) == 1 then
-      for d = 0, n - 1 do move_cursor(K[k], A[a + 1 + 3 * d], A[a + 2 + 3 * d], tonumber(A[a + 3 + 3 * d]), sec, '*') end
-      renew(K[k], redis.call('HGET', K[k], 'y'), sec)
-      gone = gone + trim(K[k], K[k + 1], sec, tonumber(A[1]), tonumber(A[2]))
+    local mk, n = K[k], tonumber(A[a])
+    local m = fields(mk)
+    if next(m) then
+      local up = {'HSET', mk}
+      for d = a + 1, a + 3 * n, 3 do move_cursor(m, up, A[d], A[d + 1], tonumber(A[d + 2]), sec, '*') end
+      redis.call(unpack(up))
+      if m.y then renew(mk, m.y, sec) end
+      gone = gone + trim(mk, K[k + 1], m, sec, tonumber(A[1]), tonumber(A[2]))
     end
     a = a + 1 + 3 * n
   end
@@ -362,14 +395,18 @@ end
 -- -> {how many the node has registered here, then index, top of those with top > last}
 local function sync(K, A)
   local sec = clock()
-  local out = {0}
+  local out, new = {0}, {'SADD', K[1]}
   for i = 2, #K do
     local v = redis.call('HMGET', K[i], 's', 'n', 'y')
-    add_node(K[i], K[1], A[2 * i - 2], A[1], v[2])
-    renew(K[i], v[3], sec)
+    if not is_on(v[2], A[1]) then
+      redis.call('HSET', K[i], 'n', v[2] and v[2] .. ' ' .. A[1] or A[1])
+      new[#new + 1] = A[2 * i - 2]
+    end
+    if v[3] then renew(K[i], v[3], sec) end
     local top = tonumber(v[1] or 0)
     if top > tonumber(A[2 * i - 1]) then out[#out + 1], out[#out + 2] = i - 1, top end
   end
+  if #new > 2 then redis.call(unpack(new)) end
   out[1] = redis.call('SCARD', K[1])
   return out
 end
@@ -595,7 +632,7 @@ local function track_retry(K, A)
       reached = reached + redis.call(A[2], A[1] .. nd, frame)
     end
   else
-    local r = send_one(K[2], K[3], '', sec, now, tonumber(A[3]), A[4], A[5], tonumber(A[6]), A[7], 0, out)
+    local r = send_one(K[2], K[3], '', sec, now, int(now), tonumber(A[3]), A[4], A[5], tonumber(A[6]), A[7], 0, out)
     seq, code = r[1], r[1] > 0 and 3 or 4
     expires = seq > 0 and sec + tonumber(A[6]) or 0
     for nd, frames in pairs(out) do reached = reached + redis.call(A[2], A[1] .. nd, table.concat(frames)) end
@@ -614,11 +651,12 @@ local function sweep(K, A)
   local out = {redis.call('SCARD', K[1])}
   for i = 1, #users do
     local mk = A[3] .. users[i]
-    for f, value in pairs(fields(mk)) do
+    local m = fields(mk)
+    for f, value in pairs(m) do
       local seq, _, kind, at = device_read(string.sub(f, 1, 2) == 'd:' and value or nil)
       if at == '*' then redis.call('HSET', mk, f, device_text(seq, sec, kind, '-')) end
     end
-    if remove_node(mk, A[1]) == 1 then out[#out + 1] = users[i] end
+    if remove_node(mk, A[1], m.n, m.y, sec) == 1 then out[#out + 1] = users[i] end
   end
   return out
 end
@@ -629,12 +667,12 @@ end
 -- -> {seq, receivers, dup}
 local function room_send(K, A)
   local sec, now = clock()
-  local no = A[9] and refused(K[5], A[9], now)
+  local no = A[9] and refused(K[5], A[9], sec, now)
   if no then return {0, 0, no} end
   local out, live = {}, 0
   local fresh = redis.call('EXISTS', K[2]) == 0
-  local r = send_one(K[1], K[2], K[3], sec, now, tonumber(A[3]), A[4], A[5], tonumber(A[6]), A[7], tonumber(A[8]), out,
-                     'R')
+  local r = send_one(K[1], K[2], K[3], sec, now, int(now), tonumber(A[3]), A[4], A[5], tonumber(A[6]), A[7],
+                     tonumber(A[8]), out, 'R')
   for nd, frames in pairs(out) do live = live + redis.call(A[2], A[1] .. nd, table.concat(frames)) end
   if fresh and r[3] == 0 and r[1] > 0 then redis.call('ZADD', K[4], 0, A[4]) end
   r[2] = live
@@ -653,7 +691,8 @@ end
 -- KEYS R O   ARGV room node
 local function room_leave(K, A)
   redis.call('SREM', K[2], A[1])
-  return remove_node(K[1], A[2])
+  local v = redis.call('HMGET', K[1], 'n', 'y')
+  return remove_node(K[1], A[2], v[1], v[2], (clock()))
 end
 
 -- The newest entries with seq < before (0: all), at most `limit` and about `maxb` bytes, oldest first.

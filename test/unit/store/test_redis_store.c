@@ -414,6 +414,44 @@ static void a_stopped_redis_costs_the_timeout(void **state)
     assert_int_equal(bench_push(b, TARGET_USER, "alice", "2", NULL, UINT32_MAX)->status, OP_OK);
 }
 
+/* What Redis says of the life of alice's hash and list: -1 for ever, -2 gone. */
+static long long life(struct bench *b, const char *kind)
+{
+    return cmd("TTL %s{52}:%s:alice", b->cfg.prefix, kind)->integer;
+}
+
+static void only_absent_users_are_forgotten(void **state)
+{
+    struct bench *b = *state;
+    bench_attach(b, "alice", "d");
+    assert_int_equal(life(b, "m"), -1);
+    bench_push(b, TARGET_USER, "alice", "1", NULL, 1000);
+    assert_int_equal(life(b, "m"), -1);
+    bench_attach(b, "alice", "e");
+    bench_detach(b, "alice", "e", false, 0);
+    assert_int_equal(life(b, "m"), -1);
+    bench_detach(b, "alice", "d", true, 0);
+    assert_true(life(b, "m") > 86400);
+    bench_push(b, TARGET_USER, "bob", "1", NULL, 1000); /* never here */
+    assert_int_equal(cmd("KEYS %s*m:bob", b->cfg.prefix)->elements, 1);
+    char *key = strdup(cmd("KEYS %s*m:bob", b->cfg.prefix)->element[0]->str);
+    assert_true(cmd("TTL %s", key)->integer > 86400);
+    free(key);
+}
+
+static void a_list_ends_a_little_after_its_last_message(void **state)
+{
+    struct bench *b = *state;
+    bench_push(b, TARGET_USER, "alice", "1", NULL, 1000);
+    assert_true(life(b, "q") >= 1290 && life(b, "q") <= 1300);
+    bench_push(b, TARGET_USER, "alice", "2", NULL, 1100); /* it ends late enough: nothing to be done */
+    assert_true(life(b, "q") <= 1300);
+    bench_push(b, TARGET_USER, "alice", "3", NULL, 1300);
+    assert_true(life(b, "q") >= 1590 && life(b, "q") <= 1600);
+    bench_push(b, TARGET_USER, "alice", "4", NULL, 5);
+    assert_true(life(b, "q") > 1500);
+}
+
 static void a_fenced_node_goes_on_under_a_new_name(void **state)
 {
     struct bench *b = *state;
@@ -509,6 +547,8 @@ int main(void)
         T(a_full_redis_refuses_sends_but_takes_acks),
         T(a_wrong_type_of_one_user_harms_no_other),
         T(a_stopped_redis_costs_the_timeout),
+        T(only_absent_users_are_forgotten),
+        T(a_list_ends_a_little_after_its_last_message),
         T(a_fenced_node_goes_on_under_a_new_name),
         T(logs_in_with_user_password_and_database),
         T(too_many_sends_are_full_and_later_welcome),
