@@ -28,6 +28,8 @@ void call_free(struct call *c)
     free(c->device);
     free(c->input);
     free(c->id);
+    free(c->places);
+    free(c->rooms);
     free(c->body);
     free(c);
 }

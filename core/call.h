@@ -38,6 +38,8 @@ struct call {
     bool wait;      /* until there is something, or CALL_HURRY */
     unsigned limit; /* messages */
     uint64_t after; /* the cursor the client brings; CALL_NO_AFTER: none */
+    char *places;   /* the same as it came, with its places in rooms (proto/sse_id.h); NULL: none */
+    char *rooms;    /* rooms with history, "a,b"; NULL: none */
 
     /* answer */
     bool no_session;        /* nobody to carry the command out */

@@ -4,13 +4,16 @@
 #include "net/admit.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "core/clock.h"
+#include "core/config.h"
 #include "net/auth.h"
 #include "net/http.h"
 #include "net/limits.h"
 #include "net/session.h"
 #include "net/shard.h"
+#include "proto/names.h"
 
 #define SEQ_DIGITS 16 /* 2^53 has as many */
 
@@ -111,6 +114,55 @@ bool admit_wishes(struct conn *c, const struct http_head *h, struct session *s)
     }
     s->since = UINT64_MAX;
     return admit_seq(c, h, "since", &s->since) >= 0;
+}
+
+bool admit_next_name(struct span *list, struct span *name)
+{
+    while (list->n && *list->p == ',')
+        *list = span_of(list->p + 1, list->n - 1);
+    const uint8_t *comma = list->n ? memchr(list->p, ',', list->n) : NULL;
+    *name = span_of(list->p, comma ? (size_t)(comma - list->p) : list->n);
+    *list = span_of(list->p + name->n, list->n - name->n);
+    return name->n > 0;
+}
+
+static bool refuse_rooms(struct conn *c, const char *why)
+{
+    admit_refuse(c, M_HANDSHAKE_HTTP_FAILED, 400, "bad_request", why);
+    return false;
+}
+
+/* Are these names that this client may join all at once? */
+static bool check_rooms(struct conn *c, const struct identity *who, struct span list)
+{
+    struct span name;
+    for (unsigned n = 0; admit_next_name(&list, &name); n++) {
+        if (!name_room_ok(name))
+            return refuse_rooms(c, "rooms: each is 1 to 128 bytes of UTF-8 without control characters");
+        if (n == c->shard->cfg->max_rooms)
+            return refuse_rooms(c, "rooms: these are more than the broker allows");
+        if (!identity_may_room(who, name)) {
+            admit_refuse(c, M_HANDSHAKE_AUTH, 403, "forbidden", "the token does not allow one of these rooms");
+            return false;
+        }
+    }
+    return true;
+}
+
+bool admit_rooms(struct conn *c, const struct http_head *h, const struct identity *who, char **rooms)
+{
+    char *text = h->query.n ? malloc(h->query.n + 1) : NULL;
+    int n = text ? http_query(h->query, "rooms", text, h->query.n) : -1;
+    bool good = n == -1 || (n < 0 ? refuse_rooms(c, "rooms is not percent-encoded")
+                                  : check_rooms(c, who, span_of(text, (size_t)n)));
+    *rooms = NULL;
+    if (good && n > 0) {
+        text[n] = '\0';
+        *rooms = text;
+    } else {
+        free(text);
+    }
+    return good;
 }
 
 void admit_to_owner(struct conn *c, const struct identity *who)

@@ -29,6 +29,11 @@ int admit_seq(struct conn *c, const struct http_head *h, const char *name, uint6
 bool admit_parse_seq(struct span text, uint64_t *seq) MUST_CHECK;
 /* ?ack=auto|explicit|sent and ?since=SEQ, into the session. False: refused. */
 bool admit_wishes(struct conn *c, const struct http_head *h, struct session *s) MUST_CHECK;
+/* ?rooms=a,b: those that the broker allows a connection and the token allows this client. *rooms: the list, the
+ * caller's; NULL: none. False: refused. */
+bool admit_rooms(struct conn *c, const struct http_head *h, const struct identity *who, char **rooms) MUST_CHECK;
+/* The next name of such a list; false at its end. */
+bool admit_next_name(struct span *list, struct span *name) MUST_CHECK;
 /* The connection (its proto and ext are set, `adopted` begins the session) goes to the owner of its user; anonymous
  * ones stay. */
 void admit_to_owner(struct conn *c, const struct identity *who);

@@ -11,6 +11,9 @@
  * so that no other node returns it again. With ack=explicit the client brings its cursor as `after`, which
  * acknowledges.
  *
+ * What the inbox gives is settled first, then the rooms with history that the call names add what they have
+ * (room_poll.c): they have no cursor in the store, only the places in the cursor that the client brings.
+ *
  * Runs on the shard that owns the user. One call waits at a time, the newest; it belongs to the poll until it is
  * answered. A poll dies two minutes after its last answer, or when a connection of the same device takes its place; an
  * op that comes back later finds no poll of its id.
@@ -26,13 +29,17 @@
 #include "core/msg.h"
 #include "net/call.h"
 #include "net/frame_cache.h"
+#include "net/limits.h"
 #include "net/shard.h"
 #include "net/user.h"
 #include "proto/json.h"
+#include "proto/sse_id.h"
 
 #define LINGER_MS    (2 * POLL_WAIT_MAX * 1000)
-#define ANSWER_BYTES 512 /* of an answer beside its messages */
+#define ANSWER_BYTES 512  /* of an answer beside its messages */
+#define ROOM_BYTES   1024 /* and for each room */
 #define AWAY         "the store does not answer; poll again later"
+#define NO_MEMORY    "the broker is out of memory"
 
 static struct span no_ref(void)
 {
@@ -51,9 +58,23 @@ static void rest(struct poll *p)
         wheel_arm(&s->wheel, &s->poll_timer, s->now_ms, LINGER_MS);
 }
 
-static struct call *stop_waiting(struct poll *p)
+static void drop_page(struct poll *p)
+{
+    for (unsigned i = 0; i < p->page.njobs; i++)
+        job_unref(p->page.jobs[i]);
+    free(p->page.jobs);
+    p->page = (struct op_page){0};
+    p->taken = 0;
+    p->written = false;
+}
+
+/* What nobody is given after all stays where it is: in the inbox, unless its cursor is written. */
+static struct call *stop_waiting(struct poll *p, bool given)
 {
     struct call *call = p->waiting;
+    poll_rooms_done(p, given);
+    if (!call->take)
+        drop_page(p);
     p->waiting = NULL;
     metric_sub(p->shard->m, M_POLLS_HELD, 1);
     rest(p);
@@ -63,7 +84,7 @@ static struct call *stop_waiting(struct poll *p)
 static void fail(struct poll *p, const char *code, const char *message, unsigned retry_after_s)
 {
     if (p->waiting)
-        call_fail(p->shard, stop_waiting(p), no_ref(), code, message, retry_after_s);
+        call_fail(p->shard, stop_waiting(p, false), no_ref(), code, message, retry_after_s);
 }
 
 /* A message's JSON object: its line form without the line end. Empty: no memory. */
@@ -82,48 +103,56 @@ struct said {
     uint64_t gap_from, gap_to; /* 0: none */
 };
 
-/* {"messages":[...],"cursor":"N","more":false}. False: no memory. */
-static bool write_answer(struct shard *s, const struct said *a, struct buf *out)
+static bool write_messages(struct shard *s, struct job *const *jobs, unsigned n, bool first, struct buf *out)
 {
-    bool ok = buf_append_str(out, "{\"messages\":[");
-    for (unsigned i = 0; ok && i < a->n; i++) {
-        struct span object = object_of(s, a->jobs[i]);
-        ok = object.n && (i == 0 || buf_append_byte(out, ',')) && buf_append_span(out, object);
+    bool ok = true;
+    for (unsigned i = 0; ok && i < n; i++, first = false) {
+        struct span object = object_of(s, jobs[i]);
+        ok = object.n && (first || buf_append_byte(out, ',')) && buf_append_span(out, object);
     }
-    ok = ok && buf_printf(out, "],\"cursor\":\"%llu\",\"more\":%s", (unsigned long long)a->cursor,
-                          a->more ? "true" : "false");
+    return ok;
+}
+
+/* {"messages":[...],"cursor":"N","more":false}. False: no memory. */
+static bool write_answer(const struct poll *p, const struct said *a, struct buf *out)
+{
+    bool ok = buf_append_str(out, "{\"messages\":[") && write_messages(p->shard, a->jobs, a->n, true, out) &&
+              write_messages(p->shard, p->got, p->ngot, a->n == 0, out) && buf_append_str(out, "],\"cursor\":\"") &&
+              sse_id_write_user(out, a->cursor) && poll_rooms_write(p, out) &&
+              buf_printf(out, "\",\"more\":%s", a->more || poll_rooms_more(p) ? "true" : "false");
     if (ok && a->gap_to)
         ok = buf_printf(out, ",\"gap\":{\"from\":%llu,\"to\":%llu}", (unsigned long long)a->gap_from,
                         (unsigned long long)a->gap_to);
-    return ok && buf_append_str(out, "}");
+    if (ok && p->gaps.len)
+        ok =
+            buf_append_str(out, ",\"gaps\":[") && buf_append_span(out, buf_span(&p->gaps)) && buf_append_byte(out, ']');
+    return ok && buf_append_byte(out, '}');
+}
+
+static void count_answer(struct shard *s, const struct poll *p, const struct said *a)
+{
+    metric_add(s->m, M_DELIVERED, a->n + p->ngot);
+    metric_add(s->m, M_GAPS, a->gap_to > 0);
+    for (unsigned i = 0; i < a->n; i++)
+        track_answered(s, p->device, a->jobs[i]);
+    for (unsigned i = 0; i < p->ngot; i++)
+        track_answered(s, p->device, p->got[i]);
 }
 
 static void answer(struct poll *p, const struct said *a)
 {
     struct shard *s = p->shard;
     struct buf b;
-    buf_init(&b, (size_t)a->n * ((size_t)s->cfg->max_payload * 6 + 8192) + ANSWER_BYTES);
-    if (write_answer(s, a, &b)) {
-        metric_add(s->m, M_DELIVERED, a->n);
-        metric_add(s->m, M_GAPS, a->gap_to > 0);
-        for (unsigned i = 0; i < a->n; i++)
-            track_answered(s, p->device, a->jobs[i]);
-        call_answer(s, stop_waiting(p), 200, buf_span(&b));
+    buf_init(&b, ((size_t)a->n + p->ngot) * ((size_t)s->cfg->max_payload * 6 + 8192) + p->gaps.len +
+                     (size_t)s->cfg->max_rooms * ROOM_BYTES + ANSWER_BYTES);
+    if (write_answer(p, a, &b)) {
+        count_answer(s, p, a);
+        call_answer(s, stop_waiting(p, true), 200, buf_span(&b));
     } else {
-        metric_add(s->m, M_DROP_MEMORY, a->n);
-        fail(p, "overloaded", "the broker is out of memory", 1);
+        metric_add(s->m, M_DROP_MEMORY, a->n + p->ngot);
+        fail(p, "overloaded", NO_MEMORY, 1);
     }
     buf_fini(&b);
-}
-
-static void drop_page(struct poll *p)
-{
-    for (unsigned i = 0; i < p->page.njobs; i++)
-        job_unref(p->page.jobs[i]);
-    free(p->page.jobs);
-    p->page = (struct op_page){0};
-    p->taken = 0;
-    p->written = false;
 }
 
 /* Where the waiting call reads from. */
@@ -132,9 +161,16 @@ static uint64_t from(const struct poll *p)
     return p->waiting && p->waiting->after != CALL_NO_AFTER ? p->waiting->after : p->cursor;
 }
 
+/* Is there something in the inbox, as far as it is known here? */
+static bool has_news(const struct poll *p)
+{
+    return p->wanted > from(p) && p->wanted > p->empty;
+}
+
+/* Nothing of the inbox, that is: what rooms have is in it. */
 static void answer_nothing(struct poll *p)
 {
-    answer(p, &(struct said){.cursor = from(p)});
+    answer(p, &(struct said){.cursor = from(p), .more = has_news(p)});
 }
 
 /* Gives the page to who waits. */
@@ -226,17 +262,52 @@ static void note_after(struct poll *p)
         p->known = false;
 }
 
+/* What the inbox gives is settled: what the rooms have, and then the answer, if there is one. */
+static void conclude(struct poll *p)
+{
+    switch (poll_rooms_gather(p)) {
+    case POLL_GATHERING:
+        return;
+    case POLL_NO_MEMORY:
+        fail(p, "overloaded", NO_MEMORY, 1);
+        return;
+    case POLL_GATHERED:
+        break;
+    }
+    if (p->taken)
+        answer_page(p);
+    else if (p->ngot || p->gaps.len || !p->waiting->wait)
+        answer_nothing(p);
+}
+
 static void serve(struct poll *p)
 {
-    if (!p->waiting || p->reading || p->taken)
+    if (!p->waiting || p->reading || p->fetching || (p->taken && !p->written))
         return;
-    bool something = p->wanted > from(p) && p->wanted > p->empty;
-    if (!p->known || something) {
-        if (!submit_read(p))
-            fail(p, "overloaded", "the broker is out of memory", 1);
-    } else if (!p->waiting->wait) {
-        answer_nothing(p);
-    }
+    if (p->taken || p->ngot || p->gaps.len || (p->known && !has_news(p)))
+        conclude(p);
+    else if (!submit_read(p))
+        fail(p, "overloaded", NO_MEMORY, 1);
+}
+
+void poll_go_on(struct poll *p)
+{
+    serve(p);
+}
+
+void poll_away(struct poll *p)
+{
+    fail(p, "unavailable", AWAY, 1);
+}
+
+bool poll_takes(const struct poll *p)
+{
+    return p->waiting && p->waiting->wait && p->known && !p->reading && !p->taken && !p->fetching;
+}
+
+void poll_give(struct poll *p)
+{
+    answer_nothing(p);
 }
 
 /* Takes over what the attach has brought. */
@@ -266,15 +337,18 @@ static void give_page(struct poll *p)
         return;
     }
     p->taken = n;
-    if (!call->take || n == 0) {
+    if (n == 0) {
         if (call->take)
             poll_ack(p, last);
         answer_page(p);
+    } else if (!call->take) {
+        p->written = true;
+        serve(p);
     } else if (submit_ack(p, last, p->id)) {
         p->cursor = last;
     } else {
         drop_page(p);
-        fail(p, "overloaded", "the broker is out of memory", 1);
+        fail(p, "overloaded", NO_MEMORY, 1);
     }
 }
 
@@ -326,8 +400,7 @@ static void ack_done(struct poll *p, const struct op *op)
     if (!p->taken || op->serial != p->serial)
         return;
     p->written = true;
-    if (p->waiting)
-        answer_page(p);
+    serve(p);
 }
 
 void polls_op_back(struct shard *s, struct op *op)
@@ -337,6 +410,8 @@ void polls_op_back(struct shard *s, struct op *op)
         read_done(p, op);
     else if (p && op->kind == OP_ACK)
         ack_done(p, op);
+    if (p && op->kind == OP_FETCH)
+        poll_rooms_page(p, op);
     op_free(op);
 }
 
@@ -353,7 +428,7 @@ void poll_offer(struct poll *p, struct job *j)
 {
     if (j->head.seq) {
         poll_behind(p, j->head.seq);
-    } else if (p->waiting && p->waiting->wait && p->known && !p->reading && !p->taken) {
+    } else if (poll_takes(p) && poll_rooms_ready(p)) {
         answer(p, &(struct said){.jobs = &j, .n = 1, .cursor = from(p)});
     } else if (p->waiting) {
         metric_add(p->shard->m, M_DROP_BEHIND, 1);
@@ -393,6 +468,8 @@ static struct poll *poll_new(struct shard *s, const struct call *call)
     p->shard = s;
     p->id = POLL_ID_BIT | ++s->next_poll;
     p->named = call->named;
+    list_init(&p->rooms);
+    buf_init(&p->gaps, (size_t)s->cfg->max_rooms * ROOM_BYTES);
     if (!idmap_put(&s->polls, p->id, p)) {
         free(p);
         return NULL;
@@ -437,6 +514,8 @@ void poll_end(struct poll *p)
     snprintf(user, sizeof user, "%s", p->user->name); /* gone with its last poll */
     end_wait(p);                                      /* if a cursor is being written, it is ahead of the detach */
     drop_page(p);
+    poll_rooms_leave(p);
+    buf_fini(&p->gaps);
     (void)idmap_remove(&s->polls, p->id);
     list_unlink(&p->idle);
     submit_detach(p, user, user_leave_poll(s, p));
@@ -496,7 +575,7 @@ void poll_ask(struct shard *s, struct call *call)
     else
         p = poll_new(s, call);
     if (!p) {
-        call_fail(s, call, no_ref(), "overloaded", "the broker is out of memory", 1);
+        call_fail(s, call, no_ref(), "overloaded", NO_MEMORY, 1);
         return;
     }
     metric_add(s->m, M_CLIENT_MSGS_IN, 1);
@@ -506,21 +585,29 @@ void poll_ask(struct shard *s, struct call *call)
     if (call->after != CALL_NO_AFTER)
         drop_page(p);
     note_after(p);
-    if (p->taken && p->written)
-        answer_page(p);
-    else
+    switch (poll_rooms_wish(p, call)) {
+    case POLL_WISH_GOOD:
         serve(p);
+        break;
+    case POLL_WISH_TOO_FAST:
+        metric_add(s->m, M_RATE_LIMITED, 1);
+        fail(p, "rate_limited", LIMITS_SENTENCE, 1);
+        break;
+    case POLL_WISH_NO_MEMORY:
+        fail(p, "overloaded", NO_MEMORY, 1);
+        break;
+    }
 }
 
 void poll_hurry(struct shard *s, struct call *call)
 {
     struct poll *p = asked_by(s, call);
-    if (p && !p->reading && !p->taken && p->known)
-        answer_nothing(p);
-    else if (p && !p->reading && !p->taken)
-        fail(p, "unavailable", AWAY, 1);
-    else if (p)
+    if (p && (p->reading || p->taken || p->fetching))
         p->waiting->wait = false;
+    else if (p && p->known && poll_rooms_ready(p))
+        answer_nothing(p);
+    else if (p)
+        fail(p, "unavailable", AWAY, 1);
     call_free(call);
 }
 
@@ -528,6 +615,6 @@ void poll_forget(struct shard *s, struct call *call)
 {
     struct poll *p = asked_by(s, call);
     if (p)
-        call_free(stop_waiting(p));
+        call_free(stop_waiting(p, false));
     call_free(call);
 }

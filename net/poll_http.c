@@ -16,6 +16,8 @@
 #include "net/limits.h"
 #include "net/poll.h"
 #include "net/shard.h"
+#include "proto/room_rules.h"
+#include "proto/sse_id.h"
 
 #define DEVICE "poll" /* of clients that name none: they are all the same one */
 
@@ -100,11 +102,43 @@ struct wishes {
     unsigned wait_s, limit;
     bool take;
     uint64_t after;
+    char *places, *rooms; /* owned, until they are the call's */
 };
 
-static bool read_wishes(struct conn *c, const struct http_head *h, struct wishes *w)
+static void wishes_fini(struct wishes *w)
 {
-    char room;
+    free(w->places);
+    free(w->rooms);
+}
+
+/* A cursor from before: the inbox's seq, and the places in rooms behind it. */
+static bool read_after(struct conn *c, const struct http_head *h, struct wishes *w)
+{
+    char *text = h->query.n ? malloc(h->query.n + 1) : NULL;
+    int n = text ? http_query(h->query, "after", text, h->query.n) : -1;
+    if (n < 0 || !sse_id_user(span_of(text, (size_t)n), &w->after)) {
+        free(text);
+        return n == -1 || refuse(c, "after must be the cursor of an answer");
+    }
+    text[n] = '\0';
+    w->places = text;
+    return true;
+}
+
+static bool read_rooms(struct conn *c, const struct http_head *h, const struct identity *who, struct wishes *w)
+{
+    if (!admit_rooms(c, h, who, &w->rooms))
+        return false;
+    struct span list = span_str(w->rooms), name;
+    while (admit_next_name(&list, &name)) {
+        if (!room_history(c->shard->cfg, name, NULL))
+            return refuse(c, "a poll takes only rooms that keep a history; one of these does not");
+    }
+    return true;
+}
+
+static bool read_wishes(struct conn *c, const struct http_head *h, const struct identity *who, struct wishes *w)
+{
     *w = (struct wishes){.limit = POLL_LIMIT_MAX, .after = CALL_NO_AFTER};
     if (!read_number(h, "wait", 0, POLL_WAIT_MAX, &w->wait_s))
         return refuse(c, "wait must be 0 to 60 (seconds)");
@@ -112,14 +146,11 @@ static bool read_wishes(struct conn *c, const struct http_head *h, struct wishes
         return refuse(c, "limit must be 1 to 100");
     if (!read_ack(h, &w->take))
         return refuse(c, "ack must be auto or explicit");
-    int rooms = http_query(h->query, "rooms", &room, 1);
-    if (rooms != -1 && rooms != 0)
-        return refuse(c, "a poll takes only rooms that keep a history, and no room on this broker does");
-    return admit_seq(c, h, "after", &w->after) >= 0;
+    return read_rooms(c, h, who, w) && read_after(c, h, w);
 }
 
 /* The question, and the word for later. NULL: no memory. */
-static struct call *question(const struct identity *who, const struct wishes *w, struct word **word)
+static struct call *question(const struct identity *who, struct wishes *w, struct word **word)
 {
     struct span user = span_str(who->user), device = who->device ? span_str(who->device) : SPAN_LIT(DEVICE);
     struct call *call = call_new(CALL_POLL, user, device), *later = call_new(CALL_HURRY, user, device);
@@ -136,10 +167,13 @@ static struct call *question(const struct identity *who, const struct wishes *w,
     call->wait = w->wait_s > 0;
     call->limit = w->limit;
     call->after = w->after;
+    call->places = w->places;
+    call->rooms = w->rooms;
+    w->places = w->rooms = NULL;
     return call;
 }
 
-static void ask(struct conn *c, const struct identity *who, const struct wishes *w)
+static void ask(struct conn *c, const struct identity *who, struct wishes *w)
 {
     struct word *word = NULL;
     struct call *call = question(who, w, &word);
@@ -155,14 +189,15 @@ static void ask(struct conn *c, const struct identity *who, const struct wishes 
 void poll_handle(struct conn *c, const struct http_request *r)
 {
     struct identity *who = NULL;
-    struct wishes w;
+    struct wishes w = {0};
     if (!admit_running(c) || !admit_identity(c, &r->head, &who))
         return;
     if (!who->user)
         (void)refuse(c, "a poll needs a user");
     else if (shard_congested(c->shard))
         http_fail(c, 503, "overloaded", "too much is waiting for the store; poll again later", 1);
-    else if (read_wishes(c, &r->head, &w) && admit_rates(c, who, &(struct rate_cost){.n = {[RATE_MESSAGES] = 1}}))
+    else if (read_wishes(c, &r->head, who, &w) && admit_rates(c, who, &(struct rate_cost){.n = {[RATE_MESSAGES] = 1}}))
         ask(c, who, &w);
+    wishes_fini(&w);
     identity_free(who);
 }

@@ -39,6 +39,7 @@ static struct room *room_new(struct shard *s, struct span name)
     r->serial = ++s->next_ticket;
     r->history = room_history(s->cfg, name, NULL);
     r->presence = room_presence_kept(s->cfg, name);
+    list_init(&r->polls);
     if (!map_put(&s->rooms, room_name(r), r)) {
         free(r);
         return NULL;
@@ -98,11 +99,17 @@ static void room_free(struct shard *s, struct room *r)
 /* A room without members is no longer of interest. Not while its members are being walked. */
 void room_leave_if_empty(struct shard *s, struct room *r)
 {
-    if (r->count || r->nbatch || r->held)
+    if (r->count || r->nbatch || r->held || !list_empty(&r->polls))
         return;
     if (r->asked)
         (void)submit_interest(s, r, false);
     room_free(s, r);
+}
+
+struct room *room_get(struct shard *s, struct span name)
+{
+    struct room *r = map_get(&s->rooms, name);
+    return r ? r : room_new(s, name);
 }
 
 /* ---- members ---- */
@@ -267,7 +274,7 @@ static bool await(struct room *r, struct session *ses, const struct room_wish *w
     return true;
 }
 
-static bool ask_interest(struct shard *s, struct room *r)
+bool room_ask(struct shard *s, struct room *r)
 {
     if (r->confirmed || r->pending)
         return true;
@@ -292,7 +299,7 @@ enum room_join room_join(struct shard *s, struct session *ses, const struct room
         return ROOM_NO_MEMORY;
     }
     struct membership *m = &ses->rooms[joined ? ses->nrooms - 1 : slot];
-    if (!ask_interest(s, r) || (wish->presence && !room_watch(s, r, m)) || !await(r, ses, wish, joined)) {
+    if (!room_ask(s, r) || (wish->presence && !room_watch(s, r, m)) || !await(r, ses, wish, joined)) {
         if (joined)
             (void)room_leave(s, ses, wish->room);
         return ROOM_NO_MEMORY;
@@ -332,6 +339,7 @@ static void fail_waiters(struct shard *s, struct room *r)
     struct waiter *w = r->waiters;
     r->waiters = NULL;
     r->held = true;
+    room_polls_away(r);
     while (w) {
         struct waiter *next = w->next;
         room_answer_away(s, room_waiting_session(s, w), r, w);
@@ -463,6 +471,7 @@ void room_flush(struct shard *s, struct room *r)
         frame_cache_fini(&fc[i]);
     for (unsigned i = 0; i < WIRE_KINDS; i++)
         frame_unref(block[i]);
+    room_polls_offer(r);
     r->held = was_held;
     drop_batch(r);
     room_leave_if_empty(s, r);

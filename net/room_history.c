@@ -42,7 +42,7 @@ void room_follow_free(struct shard *s, struct membership *m)
 
 /* ---- fetching ---- */
 
-static bool fetch(struct shard *s, const struct room *r, uint64_t from, uint64_t conn, uint64_t ticket)
+bool room_fetch(struct shard *s, const struct room *r, uint64_t from, uint64_t conn, uint64_t ticket)
 {
     struct op *op = op_new(OP_FETCH);
     if (!op)
@@ -65,7 +65,7 @@ static void room_pump(struct shard *s, struct room *r)
     if (!r->confirmed || r->fetching || r->wanted <= r->last)
         return;
     r->asked_for = r->wanted;
-    r->fetching = fetch(s, r, r->last, 0, r->serial);
+    r->fetching = room_fetch(s, r, r->last, 0, r->serial);
 }
 
 static void follow_pump(struct session *ses, struct membership *m)
@@ -77,7 +77,7 @@ static void follow_pump(struct session *ses, struct membership *m)
         return;
     f->asked = r->last;
     f->ticket = ++s->next_ticket;
-    f->fetching = fetch(s, r, f->sent, ses->conn->id, f->ticket);
+    f->fetching = room_fetch(s, r, f->sent, ses->conn->id, f->ticket);
 }
 
 void room_session_pump(struct session *ses)
@@ -136,6 +136,7 @@ void room_history_start(struct shard *s, struct room *r, uint64_t top)
         if (f->sent == 0)
             f->sent = r->last;
     }
+    room_polls_stir(r);
     room_pump(s, r);
 }
 
@@ -195,6 +196,7 @@ static void move_on(struct shard *s, struct room *r, uint64_t to, bool gap)
         if (gap)
             tell_gap(ses, r, had + 1, to);
     }
+    room_polls_stir(r);
 }
 
 static void take_room_page(struct shard *s, struct room *r, const struct op_page *p)
@@ -370,7 +372,7 @@ void room_history_join(struct shard *s, struct session *ses, struct room *r, str
     f->held = true;
     f->asked = r->last;
     f->ticket = ++s->next_ticket;
-    f->fetching = fetch(s, r, w->since, ses->conn->id, f->ticket);
+    f->fetching = room_fetch(s, r, w->since, ses->conn->id, f->ticket);
     if (f->fetching)
         f->recover = w;
     else

@@ -1,6 +1,7 @@
 /*
  * room_state.h - what the files of the rooms of a shard share: room.c (members, joining, delivering), room_history.c
- * (the rule of rooms with history), room_presence.c (who comes and goes). Private to them.
+ * (the rule of rooms with history), room_poll.c (those who poll), room_presence.c (who comes and goes). Private to
+ * them.
  */
 #ifndef NET_ROOM_STATE_H
 #define NET_ROOM_STATE_H
@@ -46,6 +47,7 @@ struct room {
     struct list busy; /* shard.busy_rooms while it has messages of this turn */
     struct member *members;
     uint32_t count, cap;
+    struct list polls;      /* struct poll_room.in_room */
     uint64_t serial;        /* tells answers to this room from those to one of the same name that is gone */
     bool history, presence; /* what the configuration says of it */
     bool asked;             /* the dispatcher knows of our interest */
@@ -75,6 +77,10 @@ static inline struct span room_name(const struct room *r)
 }
 
 /* ---- room.c ---- */
+/* The room of that name, made if it is new; NULL: no memory. One that nobody is in stays until room_leave_if_empty. */
+struct room *room_get(struct shard *s, struct span name) MUST_CHECK;
+/* Has its messages come here, unless they do; false: no memory. */
+bool room_ask(struct shard *s, struct room *r) MUST_CHECK;
 int room_slot(const struct session *ses, const struct room *r); /* -1: no member */
 /* Answers the subscribe. Takes the waiter. ses NULL: it has gone. */
 void room_answer_ok(struct shard *s, struct session *ses, struct room *r, struct waiter *w, bool recovered);
@@ -100,6 +106,15 @@ bool room_history_take(struct shard *s, struct room *r, const struct job *j);
 void room_history_offer(struct session *ses, struct membership *m, struct frame_cache *fc, uint64_t base);
 /* The waiter has what it needs but for the past: begins, or ends at once. Takes it. */
 void room_history_join(struct shard *s, struct session *ses, struct room *r, struct waiter *w);
+
+/* Reads the history behind `from`, for the room itself (conn 0) or who knows it by conn and ticket. */
+bool room_fetch(struct shard *s, const struct room *r, uint64_t from, uint64_t conn, uint64_t ticket) MUST_CHECK;
+
+/* ---- room_poll.c ---- */
+/* Its batch; it stands further on, or is confirmed; it is not to be had now. */
+void room_polls_offer(struct room *r);
+void room_polls_stir(struct room *r);
+void room_polls_away(struct room *r);
 
 /* ---- room_presence.c ---- */
 void room_presence_joined(struct shard *s, struct room *r, const struct session *ses);

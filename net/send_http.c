@@ -18,6 +18,7 @@
 #include "net/admit.h"
 #include "net/auth.h"
 #include "net/call.h"
+#include "net/client_ask.h"
 #include "net/client_send.h"
 #include "net/http.h"
 #include "net/limits.h"
@@ -91,6 +92,23 @@ static void sent(struct conn *c, void *arg, struct op *op)
     const char *code = client_send_answer(c->shard->m, p->codec, ref_of(p), id_of(p), op, &b, &encoded);
     unsigned status = code ? call_status(code) : 200;
     answer(c, p->codec, status, buf_span(&b), status == 503 ? RETRY_S : 0);
+    buf_fini(&b);
+    posted_free(p);
+    op_free(op);
+}
+
+static void asked(struct conn *c, void *arg, struct op *op)
+{
+    struct posted *p = arg;
+    struct buf b;
+    unsigned retry_after_s;
+    bool encoded = false;
+    buf_init(&b, op->query.reply_len + OBJECT_MAX);
+    const char *code = client_ask_answer(p->codec, ref_of(p), op, &b, &retry_after_s, &encoded);
+    if (encoded)
+        answer(c, p->codec, code ? call_status(code) : 200, buf_span(&b), retry_after_s);
+    else
+        fail(c, p->codec, ref_of(p), "overloaded", NO_MEMORY);
     buf_fini(&b);
     posted_free(p);
     op_free(op);
@@ -243,6 +261,19 @@ static void do_send(struct conn *c, const struct identity *who, enum codec codec
     }
 }
 
+static void do_ask(struct conn *c, const struct identity *who, enum codec codec, const struct command *cmd)
+{
+    struct op *op;
+    const char *why, *code = client_ask_op(c->shard->cfg, who, codec, cmd, &op, &why);
+    struct posted *p = code ? NULL : posted_new(codec, cmd, (struct span){NULL, 0}, who);
+    if (p) {
+        submit(c, p, op, asked);
+    } else {
+        op_free(op);
+        fail(c, codec, cmd->ref, code ? code : "overloaded", code ? why : NO_MEMORY);
+    }
+}
+
 static void for_session(struct conn *c, const struct identity *who, enum codec codec, const struct command *cmd,
                         struct span input)
 {
@@ -276,7 +307,7 @@ static void carry_out(struct conn *c, const struct identity *who, enum codec cod
         break;
     case CMD_PRESENCE:
     case CMD_HISTORY:
-        fail(c, codec, cmd->ref, "not_available", "no room on this broker keeps history or presence");
+        do_ask(c, who, codec, cmd);
         break;
     case CMD_PONG:
         fail(c, codec, cmd->ref, "bad_request", "a pong answers a ping on a socket");

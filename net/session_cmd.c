@@ -16,13 +16,12 @@
 #include "core/msg.h"
 #include "net/auth.h"
 #include "net/call.h"
+#include "net/client_ask.h"
 #include "net/client_send.h"
 #include "net/room.h"
 #include "net/session.h"
 #include "net/shard.h"
 #include "net/user.h"
-#include "proto/names.h"
-#include "proto/room_rules.h"
 
 #define PENDING_MAX 64
 #define MUTES_MAX   32
@@ -33,7 +32,6 @@
 struct pending_ref {
     struct pending_ref *next;
     uint64_t serial;
-    struct call *call; /* it was posted: the answer goes there */
     size_t ref_len, id_len;
     uint8_t bytes[]; /* ref, then id */
 };
@@ -101,8 +99,7 @@ static bool remember(struct session *s, struct span ref, struct span id, uint64_
     struct pending_ref *p = malloc(sizeof *p + ref.n + id.n);
     if (!p)
         return false;
-    *p = (struct pending_ref){.next = s->pending, .serial = serial, .call = s->call, .ref_len = ref.n, .id_len = id.n};
-    s->call = NULL;
+    *p = (struct pending_ref){.next = s->pending, .serial = serial, .ref_len = ref.n, .id_len = id.n};
     if (ref.n)
         memcpy(p->bytes, ref.p, ref.n);
     if (id.n)
@@ -132,9 +129,6 @@ void session_forget_pending(struct session *s)
     while (s->pending) {
         struct pending_ref *p = s->pending;
         s->pending = p->next;
-        if (p->call)
-            call_fail(s->conn->shard, p->call, span_of(p->bytes, p->ref_len), "no_session",
-                      "the device's connection has ended", 0);
         free(p);
     }
     s->npending = 0;
@@ -183,75 +177,39 @@ static void do_send(struct session *s, const struct command *cmd)
 
 /* ---- questions to the store ---- */
 
-static char *number(uint64_t v)
-{
-    char text[24];
-    return span_dup(span_of(text, (size_t)snprintf(text, sizeof text, "%llu", (unsigned long long)v)));
-}
-
-/* The arguments in the order of store/room_query.h; what is not given stays NULL. False: memory is out. */
-static bool fill_query(struct op_query *q, const struct command *cmd)
-{
-    bool good = (q->args[0] = span_dup(cmd->room)) != NULL;
-    if (cmd->type == CMD_PRESENCE) {
-        good = good && (!cmd->after.n || (q->args[1] = span_dup(cmd->after)));
-        return good && (!cmd->limit || (q->args[2] = number(cmd->limit)));
-    }
-    good = good && (!cmd->before || (q->args[1] = number(cmd->before)));
-    good = good && (!cmd->has_since || (q->args[2] = number(cmd->since)));
-    return good && (!cmd->limit || (q->args[3] = number(cmd->limit)));
-}
-
 static void do_ask(struct session *s, const struct command *cmd)
 {
-    bool history = cmd->type == CMD_HISTORY;
-    const struct config *cfg = s->conn->shard->cfg;
-    if (!identity_may_room(s->who, cmd->room)) {
-        fail(s, cmd->ref, "forbidden", "the token does not allow this room");
-        return;
-    }
-    if (!(history ? room_history(cfg, cmd->room, NULL) : room_presence_kept(cfg, cmd->room))) {
-        fail(s, cmd->ref, "not_available",
-             history ? "this room keeps no history" : "this room does not know who is in it");
-        return;
-    }
-    bool msgpack = session_codec(s) == CODEC_MSGPACK;
-    struct op *op = op_new(OP_QUERY);
+    struct op *op;
+    const char *why, *code = client_ask_op(s->conn->shard->cfg, s->who, session_codec(s), cmd, &op, &why);
     uint64_t serial = ++s->next_serial;
-    if (!op || !fill_query(&op->query, cmd) || !remember(s, cmd->ref, (struct span){NULL, 0}, serial)) {
+    if (code) {
+        fail(s, cmd->ref, code, why);
+        return;
+    }
+    if (!remember(s, cmd->ref, (struct span){NULL, 0}, serial)) {
         op_free(op);
         fail(s, cmd->ref, "overloaded", "out of memory; try again later");
         return;
     }
-    op->query.kind = history ? QUERY_ROOM_HISTORY : QUERY_ROOM_PRESENCE;
-    op->query.msgpack = msgpack;
     op->conn = s->conn->id;
     op->serial = serial;
     shard_submit(s->conn->shard, op);
 }
 
-static void answer_query(struct session *s, struct span ref, const struct op *op)
-{
-    struct buf b;
-    if (op->status == OP_OK) {
-        buf_init(&b, op->query.reply_len + OBJECT_MAX);
-        if (encode_ok_with(session_codec(s), ref, span_of(op->query.reply, op->query.reply_len), &b))
-            session_answer(s, 200, buf_span(&b));
-        buf_fini(&b);
-        return;
-    }
-    const char *code = op->status == OP_AWAY ? "unavailable" : op->status == OP_REFUSED ? "bad_request" : "overloaded";
-    (void)session_answer_error(s, ref, code, op->error[0] ? op->error : "the store does not answer",
-                               op->status == OP_REFUSED ? 0 : 1);
-}
-
 void session_query_done(struct session *s, struct op *op)
 {
     struct pending_ref *p = recall(s, op->serial);
+    struct buf b;
+    unsigned retry_after_s;
+    bool encoded = false;
+    buf_init(&b, op->query.reply_len + OBJECT_MAX);
     if (p && s->state != SESSION_OVER) {
-        s->call = p->call;
-        answer_query(s, span_of(p->bytes, p->ref_len), op);
+        const char *code =
+            client_ask_answer(s->io->codec, span_of(p->bytes, p->ref_len), op, &b, &retry_after_s, &encoded);
+        if (encoded)
+            session_answer(s, code ? call_status(code) : 200, buf_span(&b));
     }
+    buf_fini(&b);
     free(p);
     op_free(op);
 }

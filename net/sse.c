@@ -30,7 +30,6 @@
 #include "net/room.h"
 #include "net/session.h"
 #include "net/shard.h"
-#include "proto/names.h"
 #include "proto/room_rules.h"
 #include "proto/sse.h"
 #include "proto/sse_id.h"
@@ -46,8 +45,7 @@
 
 struct sse {
     struct session session;
-    char *rooms; /* as asked for; NULL: none, or they are joined and not needed any more */
-    size_t rooms_len;
+    char *rooms;   /* as asked for; NULL: none, or they are joined and not needed any more */
     char *last_id; /* as the client brought it, as long as there are rooms; NULL: nothing */
     bool placed;   /* some of the rooms keep a history: ids say where it is in them */
 };
@@ -91,25 +89,14 @@ static struct blob *wrap(const struct job_head *h, struct span object)
     return blob;
 }
 
-/* The next name of a list "a,b"; false at its end. */
-static bool next_name(struct span *list, struct span *name)
-{
-    while (list->n && *list->p == ',')
-        *list = span_of(list->p + 1, list->n - 1);
-    const uint8_t *comma = list->n ? memchr(list->p, ',', list->n) : NULL;
-    *name = span_of(list->p, comma ? (size_t)(comma - list->p) : list->n);
-    *list = span_of(list->p + name->n, list->n - name->n);
-    return name->n > 0;
-}
-
 /* ---- ids that hold the places in rooms ---- */
 
 /* The places in the rooms that were asked for; where a room has not got that far, the one the client brought. */
 static bool write_places(struct session *s, struct buf *out)
 {
     const struct sse *e = sse_of(s->conn);
-    struct span list = span_of(e->rooms, e->rooms_len), name;
-    while (next_name(&list, &name)) {
+    struct span list = span_str(e->rooms), name;
+    while (admit_next_name(&list, &name)) {
         uint64_t seq;
         bool known = room_place(s, name, &seq) || sse_id_room(span_str(e->last_id), name, &seq);
         if (known && !sse_id_write_room(out, name, seq))
@@ -193,15 +180,14 @@ static void forget_request(struct sse *e)
     free(e->rooms);
     free(e->last_id);
     e->rooms = e->last_id = NULL;
-    e->rooms_len = 0;
 }
 
 static void welcomed(struct session *s)
 {
     struct conn *c = s->conn;
     struct sse *e = sse_of(c);
-    struct span list = span_of(e->rooms, e->rooms_len), name;
-    while (s->state == SESSION_LIVE && next_name(&list, &name))
+    struct span list = span_str(e->rooms), name;
+    while (s->state == SESSION_LIVE && admit_next_name(&list, &name))
         subscribe(s, name, span_str(e->last_id));
     if (!e->placed)
         forget_request(e);
@@ -374,43 +360,16 @@ static bool read_last_id(struct conn *c, const struct http_head *h, struct sse *
     return n == -1;
 }
 
-static bool refuse_rooms(struct conn *c, const char *why)
-{
-    admit_refuse(c, M_HANDSHAKE_HTTP_FAILED, 400, "bad_request", why);
-    return false;
-}
-
-/* Are these names that this client may join all at once? */
-static bool check_rooms(struct conn *c, struct sse *e)
-{
-    struct span list = span_of(e->rooms, e->rooms_len), name;
-    unsigned n = 0;
-    for (; next_name(&list, &name); n++) {
-        e->placed |= name_room_ok(name) && room_history(c->shard->cfg, name, NULL);
-        if (!name_room_ok(name))
-            return refuse_rooms(c, "rooms: each is 1 to 128 bytes of UTF-8 without control characters");
-        if (n == c->shard->cfg->max_rooms)
-            return refuse_rooms(c, "rooms: these are more than the broker allows");
-        if (!identity_may_room(e->session.who, name)) {
-            admit_refuse(c, M_HANDSHAKE_AUTH, 403, "forbidden", "the token does not allow one of these rooms");
-            return false;
-        }
-    }
-    /* Rooms that are named at the start are subscribes like others. */
-    return admit_rates(c, e->session.who, &(struct rate_cost){.n = {[RATE_SUBSCRIBES] = n}});
-}
-
 static bool read_rooms(struct conn *c, const struct http_head *h, struct sse *e)
 {
-    char *text = h->query.n ? malloc(h->query.n) : NULL;
-    int n = text ? http_query(h->query, "rooms", text, h->query.n) : -1;
-    if (n < 0) {
-        free(text);
-        return n == -1 || refuse_rooms(c, "rooms is not percent-encoded");
-    }
-    e->rooms = text;
-    e->rooms_len = (size_t)n;
-    return check_rooms(c, e);
+    unsigned n = 0;
+    if (!admit_rooms(c, h, e->session.who, &e->rooms))
+        return false;
+    struct span list = span_str(e->rooms), name;
+    for (; admit_next_name(&list, &name); n++)
+        e->placed |= room_history(c->shard->cfg, name, NULL);
+    /* Rooms that are named at the start are subscribes like others. */
+    return admit_rates(c, e->session.who, &(struct rate_cost){.n = {[RATE_SUBSCRIBES] = n}});
 }
 
 static void free_state(struct sse *e)

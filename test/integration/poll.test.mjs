@@ -166,11 +166,149 @@ for (const store of ['memory', 'redis']) {
   });
 }
 
-scenario('an empty short poll asks Redis nothing', { core: true }, async (ctx) => {
-  const broker = await ctx.brokerOn('redis');
+const HISTORY = ['--room-history', 'h.*:100:1d'];
+
+for (const store of ['memory', 'redis']) {
+  scenario(`${store}: rooms with history: what came since the cursor, each room from its own place`, { core: true }, async (ctx) => {
+    const broker = await ctx.brokerOn(store, { args: HISTORY });
+    await push(broker, { room: 'h.a', data: 'before' });
+    const rooms = 'h.a,h.b,h.a';
+    const begin = await poll(broker, { rooms });
+    assert.deepEqual(begin.messages, [], 'who brings no cursor begins at the end');
+    for (const n of range(1, 3)) {
+      await push(broker, { room: 'h.a', data: `a${n}` });
+      await push(broker, { room: 'h.b', data: `b${n}` });
+    }
+    await push(broker, { user: 'alice', data: 'u' });
+    const all = ['a1', 'a2', 'a3', 'b1', 'b2', 'b3', 'u'];
+    /* One by one, and by pages: every cursor leads on, and a repeated question gets the same rooms again. */
+    for (const limit of [1, 3, 100]) {
+      const got = [];
+      let after = begin.cursor;
+      while (got.length < all.length) {
+        const a = await read(broker, { rooms, after, limit, ack: 'explicit', device: `pages-${limit}` });
+        assert.ok(a.messages.length >= 1 && a.messages.length <= limit, `${a.messages.length} of ${limit}`);
+        assert.equal(a.gaps, undefined);
+        assert.equal(a.more || got.length + a.messages.length === all.length || limit === 100, true, 'more');
+        got.push(...a.messages);
+        after = a.cursor;
+      }
+      const of = (room) => got.filter((m) => m.room === room).map((m) => m.data);
+      assert.deepEqual([of('h.a'), of('h.b'), of(undefined)], [['a1', 'a2', 'a3'], ['b1', 'b2', 'b3'], ['u']]);
+      const again = await poll(broker, { rooms, after, ack: 'explicit', device: `pages-${limit}` });
+      assert.deepEqual(again.messages, []);
+    }
+    /* Without a cursor a node goes on where it left off for this device; taken once. */
+    assert.deepEqual(dataOf(await read(broker, { rooms })).sort(), all);
+    assert.deepEqual((await poll(broker, { rooms })).messages, []);
+    /* A room that is no longer named is not followed; its place is in the cursor that named it. */
+    await poll(broker);
+    await push(broker, { room: 'h.a', data: 'a4' });
+    assert.deepEqual((await poll(broker, { rooms: 'h.b' })).messages, []);
+    const late = await read(broker, { rooms, after: begin.cursor, device: 'late' });
+    assert.ok(late.gap && late.more, 'of the inbox, it is told, and there is more');
+    assert.deepEqual(dataOf(await read(broker, { rooms, after: late.cursor, device: 'late' })), ['a1', 'a2', 'a3', 'a4', 'b1', 'b2', 'b3']);
+  });
+
+  scenario(`${store}: rooms with history: a poll that waits is answered at once, live-only messages too`, { core: true }, async (ctx) => {
+    const broker = await ctx.brokerOn(store, { args: HISTORY });
+    let { cursor } = await poll(broker, { rooms: 'h.a,h.b' });
+    for (const [body, data] of [[{ room: 'h.a', data: 1 }, 1], [{ room: 'h.b', data: 2 }, 2], [{ room: 'h.b', data: 'live', ttl: 0 }, 'live'], [{ user: 'alice', data: 3 }, 3], [{ room: 'h.a', data: 4 }, 4]]) {
+      const h = held(ctx, broker, { rooms: 'h.a,h.b', after: cursor, wait: 60 });
+      const second = held(ctx, broker, { rooms: 'h.b', device: 'another', wait: 60 });
+      await waiting(broker, 2);
+      await push(broker, body);
+      const a = await h.answer;
+      assert.deepEqual(dataOf(a), [data]);
+      assert.deepEqual(Object.keys(a.messages[0]).includes('seq'), data !== 'live');
+      cursor = a.cursor;
+      second.cut();
+      await waiting(broker, 0);
+    }
+    await push(broker, { room: 'h.b', data: 'nobody waits', ttl: 0 });
+    assert.deepEqual((await poll(broker, { rooms: 'h.a,h.b', after: cursor })).messages, []);
+  });
+
+  scenario(`${store}: rooms with history: what is lost to a cursor is told`, { core: true }, async (ctx) => {
+    const broker = await ctx.brokerOn(store, { args: ['--room-history', 'h.*:5:1d'] });
+    const { cursor } = await poll(broker, { rooms: 'h.a' });
+    const seqs = [];
+    for (const n of range(1, 12)) seqs.push((await push(broker, { room: 'h.a', data: n })).seq);
+    await until(async () => (await poll(broker, { rooms: 'h.a', after: cursor })).messages.at(-1)?.data === 12, 'the last one');
+    const a = await poll(broker, { rooms: 'h.a', after: cursor });
+    assert.deepEqual(dataOf(a), range(8, 12));
+    assert.equal(a.gaps.length, 1);
+    assert.equal(a.gaps[0].room, 'h.a');
+    assert.ok(a.gaps[0].from <= seqs[0] && a.gaps[0].to >= seqs[6] && a.gaps[0].to < seqs[7], JSON.stringify(a.gaps));
+    assert.equal((await poll(broker, { rooms: 'h.a', after: a.cursor })).gaps, undefined);
+  });
+}
+
+scenario('rooms polled through three nodes in turn, by the cursor: nothing lost, nothing twice, a node killed meanwhile', { core: true }, async (ctx) => {
+  const { redis } = await ctx.redis();
+  const prefix = ctx.newPrefix();
+  const args = HISTORY;
+  const nodes = [];
+  for (let n = 0; n < 3; n++) nodes.push(await ctx.broker({ redis, prefix, args }));
+  const rooms = 'h.x,h.y';
+  let { cursor } = await poll(nodes[0], { rooms });
+  const got = [];
+  let sent = 0;
+  const writer = (async () => {
+    while (sent < 200) await push(nodes[0], { ...[{ room: 'h.x' }, { room: 'h.y' }, { user: 'alice' }][sent % 3], data: ++sent });
+  })();
+  for (let n = 0; got.length < 200 && n < 5000; n++) {
+    if (n === 20) await nodes.pop().crash();
+    const a = await poll(nodes[n % nodes.length], { rooms, after: cursor, ...(n % 3 ? {} : { wait: 1, limit: 7 }) });
+    assert.equal(a.gap ?? a.gaps, undefined);
+    got.push(...a.messages);
+    ({ cursor } = a);
+  }
+  await writer;
+  assert.deepEqual(dataOf({ messages: got }).sort((a, b) => a - b), range(1, 200));
+  for (const room of ['h.x', 'h.y', undefined]) {
+    const seqs = got.filter((m) => m.room === room).map((m) => m.seq);
+    assert.ok(seqs.every((s, i) => i === 0 || s > seqs[i - 1]), `${room} in order`);
+  }
+});
+
+scenario('rooms of a poll while Redis is away: no cursor forgets a room', async (ctx) => {
+  const redis = await ctx.ownRedis();
+  const broker = await ctx.broker({ redis, args: HISTORY });
+  const { cursor } = await poll(broker, { rooms: 'h.a' });
+  await push(broker, { room: 'h.a', data: 1 });
+  await until(async () => (await poll(broker, { rooms: 'h.a', after: cursor })).messages.length, 'it is there');
+  await redis.kill();
+  await until(async () => (await broker.metric('crier_redis_up')) === 0, 'the broker sees it');
+  const away = await broker.request('GET', `/poll?${new URLSearchParams({ user: 'alice', rooms: 'h.new', after: cursor })}`);
+  assert.equal(away.status, 503, away.text);
+  assert.ok(Number(away.headers['retry-after']) >= 1);
+  const behind = await broker.request('GET', `/poll?${new URLSearchParams({ user: 'alice', rooms: 'h.a', after: cursor })}`);
+  assert.equal(behind.status, 503, behind.text);
+  await redis.up();
+  await until(async () => (await broker.metric('crier_redis_up')) === 1, 'Redis is back', DEADLINE * 2);
+  await until(async () => (await broker.push({ room: 'h.a', data: 2 })).status === 200, 'a push is taken');
+  let after = cursor;
+  const got = [];
+  await until(async () => {
+    const r = await broker.request('GET', `/poll?${new URLSearchParams({ user: 'alice', rooms: 'h.a', after, wait: 1 })}`);
+    if (r.status !== 200) return false;
+    got.push(...r.json.messages);
+    after = r.json.cursor;
+    return got.length >= 2;
+  }, 'both', DEADLINE * 2);
+  assert.deepEqual(dataOf({ messages: got }), [1, 2]);
+});
+
+for (const [what, query] of [['', {}], [', with rooms', { rooms: 'h.a,h.b' }]]) {
+  scenario(`an empty short poll asks Redis nothing${what}`, { core: true }, (ctx) => costsNothing(ctx, query));
+}
+
+async function costsNothing(ctx, query) {
+  const broker = await ctx.brokerOn('redis', { args: HISTORY });
   await push(broker, { user: 'alice', data: 1 });
   assert.deepEqual(dataOf(await read(broker)), [1]);
-  await poll(broker);
+  await poll(broker, query);
   const agent = new http.Agent({ keepAlive: true });
   ctx.defer(() => agent.destroy());
   // The node's own calls go on beside it, and an audit (hundreds of them, now and then) may fall into one round, not in all.
@@ -178,12 +316,12 @@ scenario('an empty short poll asks Redis nothing', { core: true }, async (ctx) =
   for (let round = 0; round < 3 && !(cost < 20 + 10 * seconds); round++) {
     const before = await broker.metric('crier_redis_commands_total');
     const begun = Date.now();
-    for (let n = 0; n < 300; n++) assert.deepEqual((await poll(broker, {}, { agent })).messages, []);
+    for (let n = 0; n < 300; n++) assert.deepEqual((await poll(broker, query, { agent })).messages, []);
     seconds = (Date.now() - begun) / 1000;
     cost = (await broker.metric('crier_redis_commands_total')) - before;
   }
   assert.ok(cost < 20 + 10 * seconds, `${cost} commands in ${seconds} s`);
-});
+}
 
 scenario('polled through two nodes in turn: nothing lost, nothing twice', { core: true }, async (ctx) => {
   const { redis, backend } = await ctx.redis();
@@ -254,16 +392,22 @@ scenario('what a poll may not ask; who may', { core: true }, async (ctx) => {
     assert.ok(r.status === 400 || r.status === 401, `${q}: ${r.status} ${r.text}`);
     assert.ok(r.json.error.message.length > 0);
   }
+  assert.match((await broker.request('GET', '/poll?user=alice&rooms=news')).json.error.message, /history/);
   assert.equal((await broker.request('GET', '/poll')).status, 400, 'nobody');
   assert.equal((await broker.request('HEAD', '/poll?user=alice')).status, 405, 'a HEAD would read');
   assert.equal((await broker.request('POST', '/poll?user=alice', { body: '' })).status, 405);
 
-  const strict = await ctx.broker({ dev: false, args: ['--jwt-key', `HS256:${SECRET}`, '--api-key', 'k'.repeat(32), '--origins', 'https://app.example'] });
+  const strict = await ctx.broker({ dev: false, args: [...HISTORY, '--jwt-key', `HS256:${SECRET}`, '--api-key', 'k'.repeat(32), '--origins', 'https://app.example'] });
   const ask = (headers) => strict.request('GET', '/poll', { headers });
   assert.equal((await ask({})).status, 401);
   const bearer = { authorization: `Bearer ${tokenFor('alice')}` };
   assert.equal((await ask(bearer)).status, 200);
   assert.equal((await ask({ ...bearer, origin: 'https://evil.example' })).status, 403);
+  const rooms = { authorization: `Bearer ${tokenFor('alice', { rooms: ['h.mine'] })}` };
+  assert.equal((await strict.request('GET', '/poll?rooms=h.mine', { headers: rooms })).status, 200);
+  const others = await strict.request('GET', '/poll?rooms=h.mine,h.other', { headers: rooms });
+  assert.equal(others.status, 403);
+  assert.equal(others.json.error.code, 'forbidden');
   const page = await ask({ ...bearer, origin: 'https://app.example' });
   assert.equal(page.headers['access-control-allow-origin'], 'https://app.example');
 });

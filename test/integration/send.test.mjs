@@ -123,6 +123,35 @@ for (const store of ['memory', 'redis']) {
   });
 }
 
+for (const store of ['memory', 'redis']) {
+  scenario(`${store}: history and presence of a room are asked by posts as over a socket`, { core: true }, async (ctx) => {
+    const broker = await ctx.brokerOn(store, { args: ['--room-history', 'h.*:100:1d', '--presence', 'p.*'] });
+    const me = { query: { user: 'alice' } };
+    const ws = await ctx.client(broker, { user: 'bob', device: 'desk' });
+    await ws.join('p.a');
+    for (const n of [1, 2, 3]) assert.equal((await broker.push({ room: 'h.a', data: n })).status, 200);
+    const same = async (command) => {
+      const posted = await ok(broker, { ref: 'q', ...command }, me);
+      const { ref, ...socket } = await ws.command(command.type, command);
+      const { ref: mine, ...rest } = posted;
+      assert.equal(mine, 'q');
+      assert.deepEqual(rest, socket);
+      return rest;
+    };
+    assert.deepEqual((await same({ type: 'history', room: 'h.a', limit: 2 })).messages.map((m) => m.data), [2, 3]);
+    const first = await same({ type: 'history', room: 'h.a' });
+    assert.deepEqual((await same({ type: 'history', room: 'h.a', since: first.messages[1].seq })).messages.map((m) => m.data), [3]);
+    await until(async () => (await same({ type: 'presence', room: 'p.a' })).users.length === 1, 'bob is there');
+    await refused(broker, { type: 'history', room: 'p.a', ref: 1 }, me, 501, 'not_available');
+    await refused(broker, { type: 'presence', room: 'h.a' }, me, 501, 'not_available');
+    await refused(broker, { type: 'history', room: 'h.a', limit: 'x' }, me, 400, 'bad_request');
+    const packed = await broker.request('POST', '/send?user=alice', { body: Buffer.from(encode({ type: 'history', room: 'h.a', ref: 7 })), headers: { 'content-type': 'application/msgpack' } });
+    assert.equal(packed.status, 200);
+    const o = decode(packed.body);
+    assert.deepEqual([o.type, o.ref, o.messages.map((m) => m.data)], ['ok', 7, [1, 2, 3]]);
+  });
+}
+
 scenario('what is wrong is said with the fitting status', { core: true }, async (ctx) => {
   const broker = await ctx.broker({ args: ['--max-payload', '1KiB', '--max-message', '2KiB', '--max-rooms', '2'] });
   const me = { query: { user: 'alice', device: 'page' } };
@@ -151,6 +180,7 @@ scenario('a post may what its token allows', { core: true }, async (ctx) => {
   await refused(broker, { type: 'send', room: 'r', data: 1 }, auth({ send: ['user:*'] }), 403, 'forbidden');
   await ok(broker, { type: 'send', user: 'bob', data: 1 }, auth({ send: ['user:bob'] }));
   await refused(broker, { type: 'subscribe', room: 'r' }, auth({}), 403, 'forbidden');
+  for (const type of ['history', 'presence']) await refused(broker, { type, room: 'r' }, auth({ rooms: ['s'] }), 403, 'forbidden');
 
   const stream = await events(ctx, broker, { device: 'd', headers: auth({ rooms: ['r'] }).headers });
   await ok(broker, { type: 'subscribe', room: 'r' }, auth({ rooms: ['*'] }));
