@@ -194,14 +194,15 @@ const struct route *route_find(const struct net_env *env, bool public, const str
                                size_t allowlen)
 {
     unsigned methods = 0;
+    bool server = SPAN_IS(h->path, "*"); /* OPTIONS *: what any path has (RFC 9110 section 9.3.7) */
     const struct route *asset = in_console(h->path) ? &console_asset : &public_asset;
 
     allow[0] = '\0';
     for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
         const struct route *r = &routes[i];
-        if (!enabled(r, env->cfg, public) || !route_matches(r->path, h->path))
+        if (!enabled(r, env->cfg, public) || (!server && !route_matches(r->path, h->path)))
             continue;
-        if (has_method(r, h->method))
+        if (!server && has_method(r, h->method))
             return r;
         if (r->method != HTTP_OPTIONS)
             methods |= 1u << r->method;

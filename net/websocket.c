@@ -5,8 +5,8 @@
  * Payload is unmasked in place and checked for UTF-8 as it arrives. A message that lies whole in the input is handed on
  * without a copy; else it is collected in `message`, whose ceiling is the message limit and which is freed with the
  * message, so that an idle connection owns no buffer. A compressed message is collected as it came and inflated whole
- * (ws_deflate.c). After a close frame of ours input is read only for the peer's; the state block dies with the
- * connection.
+ * (ws_deflate.c). After a close frame of ours input is read only for the peer's, and where the peer broke the protocol
+ * not at all (ws_fail); the state block dies with the connection.
  */
 #include "net/websocket.h"
 
@@ -86,10 +86,12 @@ void ws_close(struct conn *c, unsigned code, const char *reason, enum close_reas
         conn_timer(c, CLOSE_WAIT_MS);
 }
 
-static void protocol_error(struct conn *c, unsigned code, const char *reason)
+void ws_fail(struct conn *c, unsigned code, const char *reason)
 {
+    enum close_reason why = code == 1009 ? CLOSE_TOO_BIG : CLOSE_PROTOCOL;
     metric_add(c->shard->m, M_BAD_MESSAGES, 1);
-    ws_close(c, code, reason, code == 1009 ? CLOSE_TOO_BIG : CLOSE_PROTOCOL);
+    ws_close(c, code, reason, why);
+    conn_finish(c, why);
 }
 
 /* ---- heartbeats and evidence ---- */
@@ -150,7 +152,7 @@ static void on_close_frame(struct conn *c, struct span payload)
     if (w->close_sent) {
         conn_finish(c, w->why);
     } else if (ws_close_parse(payload, &code, &reason) != 0) {
-        protocol_error(c, 1002, "bad close payload");
+        ws_fail(c, 1002, "bad close payload");
     } else {
         ws_close(c, code == 1005 ? 1000 : code, "", CLOSE_NORMAL);
     }
@@ -174,8 +176,8 @@ static void on_message(struct conn *c, enum ws_opcode op, struct span m)
         metric_add(c->shard->m, M_CLIENT_MSGS_IN, 1);
         (void)send_frame(c, op, m);
     } else if ((op == WS_TEXT) != (w->session.io->codec == CODEC_JSON)) {
-        protocol_error(c, 1003,
-                       op == WS_TEXT ? "crier.v1.msgpack takes binary messages" : "crier.v1.json takes text messages");
+        ws_fail(c, 1003,
+                op == WS_TEXT ? "crier.v1.msgpack takes binary messages" : "crier.v1.json takes text messages");
     } else {
         session_input(&w->session, m);
     }
@@ -197,8 +199,7 @@ static bool begin_data(struct conn *c, const struct ws_head *h)
     struct ws *w = ws_of(c);
     uint64_t have = w->message ? w->message->len : 0;
     if ((h->opcode == WS_CONT) != (w->opcode != WS_CONT)) {
-        protocol_error(c, 1002,
-                       h->opcode == WS_CONT ? "continuation of nothing" : "a new message inside a fragmented one");
+        ws_fail(c, 1002, h->opcode == WS_CONT ? "continuation of nothing" : "a new message inside a fragmented one");
         return false;
     }
     if (h->opcode != WS_CONT)
@@ -206,7 +207,7 @@ static bool begin_data(struct conn *c, const struct ws_head *h)
     if (h->length > ws_message_limit(c) || have + h->length > ws_message_limit(c)) {
         char reason[64];
         snprintf(reason, sizeof reason, "message over %u bytes", c->shard->cfg->max_message);
-        protocol_error(c, 1009, reason);
+        ws_fail(c, 1009, reason);
         return false;
     }
     if (h->opcode != WS_CONT) {
@@ -249,7 +250,7 @@ static void finish_message(struct conn *c, struct span whole)
     struct ws *w = ws_of(c);
     enum ws_opcode op = w->opcode;
     if (op == WS_TEXT && !w->squeezed && !utf8_complete(&w->utf8)) {
-        protocol_error(c, 1007, "text ends inside a UTF-8 character");
+        ws_fail(c, 1007, "text ends inside a UTF-8 character");
         return;
     }
     struct buf *owned = w->message;
@@ -281,7 +282,7 @@ static size_t take_payload(struct conn *c, uint8_t *p, size_t n)
     ws_mask(p, take, w->mask, w->offset);
     struct span piece = span_of(p, take);
     if (w->opcode == WS_TEXT && !w->squeezed && !utf8_feed(&w->utf8, piece)) {
-        protocol_error(c, 1007, "text is not UTF-8");
+        ws_fail(c, 1007, "text is not UTF-8");
         return take;
     }
     bool whole = w->fin && !w->message && take == w->left;
@@ -305,7 +306,7 @@ static size_t take_head(struct conn *c, uint8_t *p, size_t n)
     if (f == WS_NEED_MORE)
         return 0;
     if (f != WS_OK) {
-        protocol_error(c, 1002, ws_fault_text(f));
+        ws_fail(c, 1002, ws_fault_text(f));
         return n;
     }
     if (h.opcode < WS_CLOSE) {

@@ -16,5 +16,8 @@ void ws_handle_echo(struct conn *c, const struct http_head *h);
 /* Starts the closing handshake: a close frame with code and reason goes out behind what is queued, then the peer's is
  * awaited for a moment. */
 void ws_close(struct conn *c, unsigned code, const char *reason, enum close_reason why);
+/* RFC 6455 section 7.1.7: the peer broke the protocol. A close frame, then the end; nothing more is read from it, not
+ * even its answer. */
+void ws_fail(struct conn *c, unsigned code, const char *reason);
 
 #endif

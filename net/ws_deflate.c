@@ -64,8 +64,7 @@ size_t ws_message_limit(const struct conn *c)
 static void refuse(struct conn *c, enum metric why, unsigned code, const char *reason)
 {
     metric_add(c->shard->m, why, 1);
-    metric_add(c->shard->m, M_BAD_MESSAGES, 1);
-    ws_close(c, code, reason, code == 1009 ? CLOSE_TOO_BIG : CLOSE_PROTOCOL);
+    ws_fail(c, code, reason);
 }
 
 static bool unpacked(struct conn *c, enum unpacked result)

@@ -14,9 +14,19 @@
 #include "net/http.h"
 #include "net/shard.h"
 #include "net/ws.h"
+#include "proto/http_text.h"
 
 #define PROTO_JSON    "crier.v1.json"
 #define PROTO_MSGPACK "crier.v1.msgpack"
+
+/* RFC 6455 sections 11.3.1 and 11.3.5: these fields come once. */
+static bool said_once(const struct http_head *h, const char *name)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < h->nfields; i++)
+        n += http_name_is(h->fields[i].name, name);
+    return n <= 1;
+}
 
 static bool check_upgrade(struct conn *c, const struct http_head *h)
 {
@@ -36,8 +46,12 @@ static bool check_upgrade(struct conn *c, const struct http_head *h)
                     "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
         return false;
     }
-    if (!ws_key_ok(key)) {
-        admit_refuse(c, M_HANDSHAKE_HTTP_FAILED, 400, "bad_key", "Sec-WebSocket-Key must be 16 bytes in base64");
+    if (!said_once(h, "Sec-WebSocket-Version")) {
+        admit_refuse(c, M_HANDSHAKE_HTTP_FAILED, 400, "bad_version", "more than one Sec-WebSocket-Version");
+        return false;
+    }
+    if (!ws_key_ok(key) || !said_once(h, "Sec-WebSocket-Key")) {
+        admit_refuse(c, M_HANDSHAKE_HTTP_FAILED, 400, "bad_key", "one Sec-WebSocket-Key is needed, 16 bytes in base64");
         return false;
     }
     return true;
@@ -51,28 +65,17 @@ static bool check_origin(struct conn *c, const struct http_head *h)
     return false;
 }
 
-/* The next entry of a comma-separated list; empty at its end. */
-static struct span next_token(struct span *list)
-{
-    while (list->n && (*list->p == ' ' || *list->p == ',' || *list->p == '\t'))
-        *list = span_of(list->p + 1, list->n - 1);
-    const uint8_t *comma = list->n ? memchr(list->p, ',', list->n) : NULL;
-    struct span token = span_of(list->p, comma ? (size_t)(comma - list->p) : list->n);
-    *list = span_of(list->p + token.n, list->n - token.n);
-    while (token.n && (token.p[token.n - 1] == ' ' || token.p[token.n - 1] == '\t'))
-        token.n--;
-    return token;
-}
-
 /* Which codec: the client's first subprotocol that we speak. None offered (a token in the list is none): JSON, and no
  * subprotocol is named in the answer. False: it speaks only others. */
 static bool choose_protocol(const struct http_head *h, const char **name, bool *msgpack)
 {
-    struct span list = http_field(h, "Sec-WebSocket-Protocol");
+    struct http_list list;
+    struct span t;
     bool others = false;
     *name = NULL;
     *msgpack = false;
-    for (struct span t = next_token(&list); t.n; t = next_token(&list)) {
+    http_list_start(&list, h, "Sec-WebSocket-Protocol");
+    while (http_list_next(&list, &t)) {
         *msgpack = SPAN_IS(t, PROTO_MSGPACK);
         if (*msgpack || SPAN_IS(t, PROTO_JSON)) {
             *name = *msgpack ? PROTO_MSGPACK : PROTO_JSON;
