@@ -8,7 +8,8 @@
  * nothing.
  *
  * Invariants: count + tombs <= 3/4 cap, so every probe ends at an empty slot; cap is 0 or a power of two; count entries
- * are alive. Values belong to the caller, and so do the key bytes of `struct map`.
+ * are alive. Values belong to the caller, and so do the key bytes of `struct map`, of which a slot knows only where in
+ * the value they are: half of what an idle user takes in a table is empty slots.
  */
 #include "core/map.h"
 
@@ -51,10 +52,20 @@ static size_t wanted_cap(size_t cap, size_t count, size_t tombs)
 
 struct map_slot {
     uint32_t hash;
-    uint32_t keylen;
-    const uint8_t *key;
+    uint16_t keylen, keyoff; /* the key's bytes: at value + keyoff */
     void *value;
 };
+
+static struct span key_in(const struct map_slot *s)
+{
+    return span_of((const uint8_t *)s->value + s->keyoff, s->keylen);
+}
+
+/* Where in the value the key lies; over UINT16_MAX: not where it may. */
+static size_t offset_of(struct span key, const void *value)
+{
+    return key.n ? (uintptr_t)key.p - (uintptr_t)value : 0;
+}
 
 void map_init(struct map *m)
 {
@@ -79,7 +90,7 @@ static size_t find(const struct map *m, struct span key, uint32_t hash)
         const struct map_slot *s = &m->slots[i];
         if (s->value == NULL)
             return m->cap;
-        if (s->value != TOMB && s->hash == hash && span_eq(span_of(s->key, s->keylen), key))
+        if (s->value != TOMB && s->hash == hash && span_eq(key_in(s), key))
             return i;
     }
 }
@@ -115,7 +126,9 @@ bool map_put(struct map *m, struct span key, void *value)
 {
     assert(alive(value));
     uint32_t hash = (uint32_t)siphash13(m->seed, key);
-    if (key.n > UINT32_MAX || find(m, key, hash) < m->cap)
+    size_t off = offset_of(key, value);
+    assert(off <= UINT16_MAX);
+    if (key.n > UINT16_MAX || off > UINT16_MAX || find(m, key, hash) < m->cap)
         return false;
     size_t want = wanted_cap(m->cap, m->count, m->tombs);
     if (want && !rebuild(m, want) && full(m->cap, m->count, m->tombs))
@@ -125,7 +138,7 @@ bool map_put(struct map *m, struct span key, void *value)
         at = (at + 1) & (m->cap - 1);
     if (m->slots[at].value == TOMB)
         m->tombs--;
-    m->slots[at] = (struct map_slot){hash, (uint32_t)key.n, key.p, value};
+    m->slots[at] = (struct map_slot){hash, (uint16_t)key.n, (uint16_t)off, value};
     m->count++;
     return true;
 }
@@ -165,9 +178,15 @@ void *map_next(const struct map *m, size_t *it)
 /* ---- number keys ---- */
 
 struct idmap_slot {
-    uint64_t key;
     void *value;
 };
+
+static uint64_t id_in(const struct idmap *m, const void *value)
+{
+    uint64_t id;
+    memcpy(&id, (const uint8_t *)value + m->keyoff, sizeof(id));
+    return id;
+}
 
 /* Ids are counted up by ourselves, so nobody can choose them; they only need spreading. */
 static size_t spread(uint64_t key)
@@ -177,15 +196,15 @@ static size_t spread(uint64_t key)
     return (size_t)(key ^ (key >> 29));
 }
 
-void idmap_init(struct idmap *m)
+void idmap_init(struct idmap *m, size_t keyoff)
 {
-    *m = (struct idmap){0};
+    *m = (struct idmap){.keyoff = keyoff};
 }
 
 void idmap_fini(struct idmap *m)
 {
     free(m->slots);
-    *m = (struct idmap){0};
+    *m = (struct idmap){.keyoff = m->keyoff};
 }
 
 static size_t idfind(const struct idmap *m, uint64_t key)
@@ -195,7 +214,7 @@ static size_t idfind(const struct idmap *m, uint64_t key)
     for (size_t i = spread(key) & (m->cap - 1);; i = (i + 1) & (m->cap - 1)) {
         if (m->slots[i].value == NULL)
             return m->cap;
-        if (m->slots[i].value != TOMB && m->slots[i].key == key)
+        if (m->slots[i].value != TOMB && id_in(m, m->slots[i].value) == key)
             return i;
     }
 }
@@ -208,7 +227,7 @@ static bool idrebuild(struct idmap *m, size_t cap)
     for (size_t i = 0; i < m->cap; i++) {
         if (!alive(m->slots[i].value))
             continue;
-        size_t at = spread(m->slots[i].key) & (cap - 1);
+        size_t at = spread(id_in(m, m->slots[i].value)) & (cap - 1);
         while (slots[at].value)
             at = (at + 1) & (cap - 1);
         slots[at] = m->slots[i];
@@ -226,9 +245,10 @@ void *idmap_get(const struct idmap *m, uint64_t key)
     return at < m->cap ? m->slots[at].value : NULL;
 }
 
-bool idmap_put(struct idmap *m, uint64_t key, void *value)
+bool idmap_put(struct idmap *m, void *value)
 {
     assert(alive(value));
+    uint64_t key = id_in(m, value);
     if (key == 0 || idfind(m, key) < m->cap)
         return false;
     size_t want = wanted_cap(m->cap, m->count, m->tombs);
@@ -239,7 +259,7 @@ bool idmap_put(struct idmap *m, uint64_t key, void *value)
         at = (at + 1) & (m->cap - 1);
     if (m->slots[at].value == TOMB)
         m->tombs--;
-    m->slots[at] = (struct idmap_slot){key, value};
+    m->slots[at] = (struct idmap_slot){value};
     m->count++;
     return true;
 }

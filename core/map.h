@@ -1,6 +1,6 @@
 /*
  * map.h - hash table from byte-string keys to pointers. Open addressing, SipHash with a per-table key.
- * The key bytes are borrowed: they live in the value and must outlive the entry.
+ * The key bytes are borrowed: they lie in the value's own memory, within 64 KiB of where it begins.
  * One thread at a time; not to be changed while iterating except by map_remove of the entry just given.
  */
 #ifndef CORE_MAP_H
@@ -20,8 +20,9 @@ struct map {
 void map_init(struct map *m);
 void map_fini(struct map *m); /* frees the table, not the values */
 void *map_get(const struct map *m, struct span key);
-/* False when memory is out or the key is there already. value != NULL. The table grows here, and shrinks here when it
- * has become sparse: map_remove moves nothing (the last entry taken out frees the table). */
+/* False when memory is out or the key is there already. value != NULL; at most 65535 bytes of key. The table grows
+ * here, and shrinks here when it has become sparse: map_remove moves nothing (the last entry taken out frees the
+ * table). */
 bool map_put(struct map *m, struct span key, void *value) MUST_CHECK;
 /* Returns the value taken out, or NULL. */
 void *map_remove(struct map *m, struct span key);
@@ -34,15 +35,16 @@ static inline unsigned map_epoch(const struct map *m)
     return m->epoch;
 }
 
-/* The same for uint64_t keys (connection ids): keys are held by value. */
+/* The same for uint64_t keys (connection ids): each value holds its own, which does not change while it is in. */
 struct idmap {
     struct idmap_slot *slots;
     size_t count, cap, tombs;
+    size_t keyoff; /* where in a value the key is */
 };
-void idmap_init(struct idmap *m);
+void idmap_init(struct idmap *m, size_t keyoff);
 void idmap_fini(struct idmap *m);
 void *idmap_get(const struct idmap *m, uint64_t key);
-bool idmap_put(struct idmap *m, uint64_t key, void *value) MUST_CHECK; /* key != 0, value != NULL */
+bool idmap_put(struct idmap *m, void *value) MUST_CHECK; /* its key != 0 */
 void *idmap_remove(struct idmap *m, uint64_t key);
 void *idmap_next(const struct idmap *m, size_t *it);
 

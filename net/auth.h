@@ -16,15 +16,17 @@ struct http_head;
 struct auth *auth_new(const struct config *cfg, char *err, size_t errlen) MUST_CHECK;
 void auth_free(struct auth *a);
 
+#define IDENTITY_SPARE 26
+
 /* What a token says: the permissions of one connection. One malloc'd block of its own; freed with identity_free. */
 struct identity {
-    char *user;               /* NULL: anonymous */
-    char *device;             /* NULL: not named */
-    uint64_t expires_s;       /* unix seconds; 0: never (dev) */
+    char *user;         /* NULL: anonymous */
+    char *device;       /* NULL: not named */
+    char *spare;        /* IDENTITY_SPARE bytes for the name such a device is given; NULL: it has one */
+    uint64_t expires_s; /* unix seconds; 0: never (dev) */
+    char **globs;       /* nrooms over room names, then nsend over "user:ID", "room:NAME", "all" */
+    uint16_t nrooms, nsend;
     bool all_rooms, all_send; /* dev: everything */
-    unsigned nrooms, nsend;
-    char **rooms; /* globs over room names */
-    char **send;  /* globs over "user:ID", "room:NAME", "all" */
 };
 void identity_free(struct identity *id);
 

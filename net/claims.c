@@ -99,9 +99,8 @@ static struct identity *identity_new(unsigned nrooms, unsigned nsend, size_t str
     if (!id)
         return NULL;
     memset(id, 0, sizeof(*id));
-    id->rooms = (char **)(void *)(id + 1);
-    id->send = id->rooms + nrooms;
-    *store = (char *)(void *)(id->send + nsend);
+    id->globs = (char **)(void *)(id + 1);
+    *store = (char *)(void *)(id->globs + nrooms + nsend);
     return id;
 }
 
@@ -118,7 +117,7 @@ static char *put_string(const struct json_value *v, char **store)
     return s;
 }
 
-static bool put_strings(const struct json_value *array, char **out, unsigned *count, char **store)
+static bool put_strings(const struct json_value *array, char **out, uint16_t *count, char **store)
 {
     struct json_reader r;
     struct json_value v;
@@ -136,6 +135,22 @@ static bool put_strings(const struct json_value *array, char **out, unsigned *co
     return true;
 }
 
+/* Bytes for the device's name, or for the one it will be given. */
+static size_t device_room(struct span device)
+{
+    return device.n ? device.n + 1 : IDENTITY_SPARE;
+}
+
+static void put_device(struct identity *id, struct span device, char *store)
+{
+    if (device.n) {
+        id->device = memcpy(store, device.p, device.n);
+        store[device.n] = '\0';
+    } else {
+        id->spare = store;
+    }
+}
+
 static const char *fill(struct identity *id, const struct claims *c, struct span device, char *store)
 {
     if (c->sub.kind != JSON_STRING || !(id->user = put_string(&c->sub, &store)) || !name_user_ok(span_str(id->user)))
@@ -143,14 +158,12 @@ static const char *fill(struct identity *id, const struct claims *c, struct span
     if (c->device.raw.p && (c->device.kind != JSON_STRING || !(id->device = put_string(&c->device, &store)) ||
                             !name_device_ok(span_str(id->device))))
         return "the token's device is not a device name";
-    if (!put_strings(&c->rooms, id->rooms, &id->nrooms, &store))
+    if (!put_strings(&c->rooms, id->globs, &id->nrooms, &store))
         return "the token's rooms hold a broken string";
-    if (!put_strings(&c->send, id->send, &id->nsend, &store))
+    if (!put_strings(&c->send, id->globs + id->nrooms, &id->nsend, &store))
         return "the token's send holds a broken string";
-    if (!id->device && device.n) {
-        id->device = memcpy(store, device.p, device.n);
-        store[device.n] = '\0';
-    }
+    if (!id->device)
+        put_device(id, device, store);
     return NULL;
 }
 
@@ -195,7 +208,8 @@ enum auth_result claims_read(struct span json, struct span device, uint64_t now_
         fault = "the token's rooms and send are arrays of at most 256 strings";
         res = AUTH_BAD;
     }
-    if (res == AUTH_OK && !(id = identity_new((unsigned)nrooms, (unsigned)nsend, json.n + device.n + 1, &store))) {
+    if (res == AUTH_OK &&
+        !(id = identity_new((unsigned)nrooms, (unsigned)nsend, json.n + device_room(device), &store))) {
         fault = "out of memory";
         res = AUTH_NO_MEMORY;
     }
@@ -214,7 +228,7 @@ enum auth_result claims_read(struct span json, struct span device, uint64_t now_
 struct identity *identity_new_dev(struct span user, struct span device)
 {
     char *store = NULL;
-    struct identity *id = identity_new(0, 0, user.n + device.n + 2, &store);
+    struct identity *id = identity_new(0, 0, user.n + 1 + device_room(device), &store);
 
     if (!id)
         return NULL;
@@ -224,10 +238,7 @@ struct identity *identity_new_dev(struct span user, struct span device)
         store[user.n] = '\0';
         store += user.n + 1;
     }
-    if (device.n) {
-        id->device = memcpy(store, device.p, device.n);
-        store[device.n] = '\0';
-    }
+    put_device(id, device, store);
     return id;
 }
 
@@ -247,10 +258,10 @@ static bool any_glob(char *const *globs, unsigned n, struct span s)
 
 bool identity_may_room(const struct identity *id, struct span room)
 {
-    return id->all_rooms || any_glob(id->rooms, id->nrooms, room);
+    return id->all_rooms || any_glob(id->globs, id->nrooms, room);
 }
 
 bool identity_may_send(const struct identity *id, struct span target)
 {
-    return id->all_send || any_glob(id->send, id->nsend, target);
+    return id->all_send || any_glob(id->globs + id->nrooms, id->nsend, target);
 }

@@ -4,13 +4,15 @@
  *
  * Runs on the thread of the shard that owns it. Legal states and moves are in one table (set_state). A connection ends
  * in conn_close alone: it is taken off every list, its proto lets go of what hangs on it, and the reaper (shard.c, end
- * of the turn) frees it, so that a pointer on the stack stays valid until then. EV_READ is always armed but for paused
- * connections; EV_WRITE exists only while something is left over, with the write deadline as its timeout.
+ * of the turn) frees it, so that a pointer on the stack stays valid until then. Its socket is always waited
+ * for to be readable, but for paused connections, and to be writable only while something is left over, which has a
+ * deadline.
  */
 #include "net/conn.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <event2/event.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
@@ -28,6 +30,7 @@
 #include "core/owner.h"
 #include "net/addr_table.h"
 #include "net/shard.h"
+#include "net/sockets.h"
 #include "net/tls.h"
 #include "net/track.h"
 
@@ -35,9 +38,6 @@
 #define FINISH_MS     5000        /* what is queued may take this long to leave */
 #define LINGER_MS     2000        /* and the peer this long to close its side */
 #define INPUT_CEILING (17u << 20) /* protos keep their own, lower bounds */
-
-static void on_readable(evutil_socket_t fd, short what, void *arg);
-static void on_writable(evutil_socket_t fd, short what, void *arg);
 
 static void set_state(struct conn *c, enum conn_state to)
 {
@@ -66,12 +66,12 @@ uint32_t conn_silent_ms(const struct conn *c)
 bool conn_sent_all(const struct conn *c)
 {
     int left = 1;
-    return outq_empty(&c->out) && ioctl(event_get_fd(&c->rd), TIOCOUTQ, &left) == 0 && left == 0;
+    return outq_empty(&c->out) && ioctl(c->fd, TIOCOUTQ, &left) == 0 && left == 0;
 }
 
 void conn_peer_timeout(struct conn *c, unsigned ms)
 {
-    (void)setsockopt(event_get_fd(&c->rd), IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
+    (void)setsockopt(c->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
 }
 
 const char *conn_peer(const struct conn *c, char *out, size_t len)
@@ -101,11 +101,19 @@ static void learn_peer(struct conn *c, int fd)
     }
 }
 
+/* Waits for what there is to wait for in its present state. False: memory is out. */
+static bool arm(struct conn *c)
+{
+    bool in_hand = c->state != CONN_MOVING && c->state != CONN_DEAD;
+    bool reads = in_hand && !c->paused, writes = in_hand && c->want_write;
+    return socket_arm(c, (reads ? SOCKET_READ : 0) | (writes ? SOCKET_WRITE : 0));
+}
+
 static bool register_here(struct conn *c)
 {
     struct shard *s = c->shard;
     c->id = ((uint64_t)(s->index + 1) << 44) | ++s->next_conn;
-    if (!idmap_put(&s->conns, c->id, c))
+    if (!idmap_put(&s->conns, c))
         return false;
     metric_add(s->m, M_CONNS_OPEN, 1);
     return true;
@@ -149,6 +157,7 @@ struct conn *conn_new(struct shard *s, int fd, bool tls, bool public, bool (*beg
         return NULL;
     }
     c->shard = s;
+    c->fd = fd;
     c->public = public;
     c->state = tls ? CONN_HANDSHAKE : CONN_OPEN;
     c->last_rx_ms = now32(c);
@@ -161,8 +170,7 @@ struct conn *conn_new(struct shard *s, int fd, bool tls, bool public, bool (*beg
     }
     int one = 1;
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (event_assign(&c->rd, s->base, fd, EV_READ | EV_PERSIST, on_readable, c) != 0 || (tls && !start_tls(c, fd)) ||
-        !register_here(c)) {
+    if ((tls && !start_tls(c, fd)) || !register_here(c)) {
         SSL_free(c->ssl);
         leave(c);
         free(c);
@@ -172,7 +180,7 @@ struct conn *conn_new(struct shard *s, int fd, bool tls, bool public, bool (*beg
     metric_add(s->m, M_CONNS_ACCEPTED, 1);
     if (!begin(c))
         return NULL;
-    if (event_add(&c->rd, NULL) != 0) {
+    if (!arm(c)) {
         conn_close(c, CLOSE_MEMORY);
         return NULL;
     }
@@ -291,12 +299,8 @@ static void read_all(struct conn *c)
         conn_resume(c);
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *arg)
+static void on_readable(struct conn *c)
 {
-    (void)fd, (void)what;
-    struct conn *c = arg;
-    ASSERT_OWNER((int)c->shard->index);
-    c->shard->now_ms = clock_mono_ms();
     if (c->state == CONN_HANDSHAKE)
         finish_handshake(c);
     read_all(c);
@@ -307,7 +311,7 @@ void conn_pause(struct conn *c)
     if (c->paused)
         return;
     c->paused = true;
-    (void)event_del(&c->rd);
+    (void)arm(c);
 }
 
 /* Looks at the input again from the loop: kept bytes first, then the socket. */
@@ -315,7 +319,7 @@ void conn_resume(struct conn *c)
 {
     if (c->paused) {
         c->paused = false;
-        if (c->state == CONN_DEAD || event_add(&c->rd, NULL) != 0)
+        if (c->state == CONN_DEAD || !arm(c))
             return;
     }
     if (!c->resuming) {
@@ -435,26 +439,45 @@ static void written_message(void *arg, const struct frame *f)
     metric_latency(s->m, now > f->born_us ? now - f->born_us : 0);
 }
 
+static void on_overdue(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    struct conn *c = arg;
+    c->shard->now_ms = clock_mono_ms();
+    conn_close(c, c->state == CONN_HANDSHAKE ? CLOSE_HANDSHAKE_TIMEOUT : CLOSE_WRITE_TIMEOUT);
+}
+
+/* What is left over must begin to move within the write timeout; each time some of it has moved that begins anew. */
+static bool begin_waiting(struct conn *c)
+{
+    unsigned ms = c->shard->cfg->write_ms;
+    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000};
+    if (!c->overdue)
+        c->overdue = event_new(c->shard->base, -1, 0, on_overdue, c);
+    return c->overdue && event_add(c->overdue, &tv) == 0;
+}
+
 static void want_writable(struct conn *c)
 {
     if (c->want_write)
         return;
-    unsigned ms = c->shard->cfg->write_ms;
-    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000};
-    c->wr = event_new(c->shard->base, event_get_fd(&c->rd), EV_WRITE | EV_PERSIST, on_writable, c);
-    if (!c->wr || event_add(c->wr, &tv) != 0) {
-        conn_close(c, CLOSE_MEMORY);
-        return;
-    }
     c->want_write = true;
+    if (!begin_waiting(c) || !arm(c))
+        conn_close(c, CLOSE_MEMORY);
+}
+
+static void no_longer_waiting(struct conn *c)
+{
+    c->want_write = false;
+    if (c->overdue)
+        event_free(c->overdue);
+    c->overdue = NULL;
 }
 
 static void unwant_writable(struct conn *c)
 {
-    c->want_write = false;
-    if (c->wr)
-        event_free(c->wr);
-    c->wr = NULL;
+    no_longer_waiting(c);
+    (void)arm(c);
 }
 
 static void output_done(struct conn *c)
@@ -530,15 +553,9 @@ void conn_batch_sent(struct conn *c, ssize_t n)
         conn_flush(c);
 }
 
-static void on_writable(evutil_socket_t fd, short what, void *arg)
+static void on_writable(struct conn *c)
 {
-    (void)fd;
-    struct conn *c = arg;
-    ASSERT_OWNER((int)c->shard->index);
-    c->shard->now_ms = clock_mono_ms();
-    if (what & EV_TIMEOUT) {
-        conn_close(c, c->state == CONN_HANDSHAKE ? CLOSE_HANDSHAKE_TIMEOUT : CLOSE_WRITE_TIMEOUT);
-    } else if (c->state == CONN_HANDSHAKE) {
+    if (c->state == CONN_HANDSHAKE) {
         unwant_writable(c);
         finish_handshake(c);
         read_all(c);
@@ -546,8 +563,18 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
         unwant_writable(c); /* SSL_read wanted to write */
         read_all(c);
     } else {
+        (void)begin_waiting(c);
         conn_flush(c);
     }
+}
+
+void conn_ready(struct conn *c, unsigned can)
+{
+    ASSERT_OWNER((int)c->shard->index);
+    if (can & SOCKET_READ)
+        on_readable(c);
+    if (can & c->armed & SOCKET_WRITE)
+        on_writable(c);
 }
 
 /* ---- the end ---- */
@@ -603,8 +630,8 @@ static void log_end(struct conn *c, enum close_reason why)
 static void unregister_here(struct conn *c)
 {
     struct shard *s = c->shard;
-    (void)event_del(&c->rd);
-    unwant_writable(c);
+    socket_forget(c);
+    no_longer_waiting(c);
     wheel_cancel(&c->timer, &s->wheel);
     (void)idmap_remove(&s->conns, c->id);
     metric_sub(s->m, M_CONNS_OPEN, 1);
@@ -644,7 +671,7 @@ void conn_free(struct conn *c)
         free(c->in);
     }
     leave(c);
-    close(event_get_fd(&c->rd));
+    close(c->fd);
     free(c->ext);
     free(c);
 }
@@ -656,8 +683,8 @@ void conn_move(struct conn *c, unsigned to)
     struct shard *s = c->shard;
     set_state(c, CONN_MOVING);
     c->move_to = (uint8_t)to;
-    (void)event_del(&c->rd);
-    unwant_writable(c);
+    no_longer_waiting(c);
+    (void)arm(c);
     wheel_cancel(&c->timer, &s->wheel);
     c->next = s->moves;
     s->moves = c;
@@ -682,17 +709,16 @@ bool conn_hand_over(struct conn *c)
 
 void conn_adopt(struct shard *s, struct conn *c)
 {
-    int fd = event_get_fd(&c->rd);
     c->shard = s;
     c->dirty = c->resuming = c->paused = false;
     set_state(c, CONN_OPEN);
     metric_add(s->m, M_OUTQ_BYTES, c->out.bytes);
-    bool ok = event_assign(&c->rd, s->base, fd, EV_READ | EV_PERSIST, on_readable, c) == 0;
-    if (!register_here(c) || !ok || event_add(&c->rd, NULL) != 0) {
+    if (!register_here(c) || !arm(c)) {
         conn_close(c, CLOSE_MEMORY);
         return;
     }
     c->proto->adopted(c);
     feed_kept(c);
-    read_all(c);
+    if (transport_pending(c))
+        read_all(c);
 }

@@ -7,9 +7,6 @@
 #ifndef NET_CONN_H
 #define NET_CONN_H
 
-#include <event2/event.h>
-#include <event2/event_struct.h>
-
 #include "core/base.h"
 #include "core/wheel.h"
 #include "net/close_reason.h"
@@ -18,6 +15,7 @@
 struct buf;
 struct call;
 struct conn;
+struct event;
 struct op;
 struct session;
 struct shard;
@@ -62,16 +60,17 @@ struct conn {
     void *ext; /* the proto's own */
     uint64_t id;
     struct ssl_st *ssl; /* NULL: plain */
-    struct event rd;
-    struct event *wr; /* only while a write is left over */
     struct timer timer;
     struct outq out;
+    struct event *overdue;                         /* only while a write is left over: when that has lasted too long */
     struct buf *in;                                /* bytes not used up yet; NULL: none */
     struct conn *next_dirty, *next_resumed, *next; /* next: graveyard, moves */
     uint32_t last_rx_ms, last_tx_ms;               /* low 32 bits of the shard's clock */
+    int fd;
     enum conn_state state : 8;
     enum close_reason reason : 8;
     bool dirty : 1, paused : 1, corked : 1, want_write : 1, ending : 1, resuming : 1, public : 1, shut : 1;
+    uint8_t armed;       /* what its socket is waited for (net/sockets.h) */
     uint8_t move_to;     /* CONN_MOVING: the shard it goes to */
     uint8_t peer_family; /* 4, 6 */
     uint16_t peer_port;
@@ -118,9 +117,10 @@ void conn_finish(struct conn *c, enum close_reason why);
 const char *conn_peer(const struct conn *c, char *out, size_t len);
 
 /* Gives the connection to another shard (it must be CONN_OPEN, nothing queued twice). Its proto and ext travel with it;
- * on the new shard proto->input is called with kept bytes, and the socket is read once without waiting. `adopted` is
- * called there first. */
+ * on the new shard `adopted` is called, then proto->input with kept bytes. */
 void conn_move(struct conn *c, unsigned to);
+/* Its socket can be read or written (net/sockets.h). */
+void conn_ready(struct conn *c, unsigned can);
 /* The shard's own calls: the end of a turn, and the receiving half of a move. */
 void conn_flush(struct conn *c);
 /* The same in two halves, for output that leaves with that of others in one system call: may it (nothing stands in the

@@ -89,7 +89,7 @@ static bool queue(struct shard *s, struct conn *c)
     unsigned entries;
     uint8_t *to = f->arena + f->used;
     struct span piece = transport_piece(c, to, PIECE_MOST, &entries);
-    if (piece.n == 0 || !uring_send(f->ring, event_get_fd(&c->rd), piece.p, piece.n, c))
+    if (piece.n == 0 || !uring_send(f->ring, c->fd, piece.p, piece.n, c))
         return false;
     if (piece.p == to)
         f->used += piece.n;

@@ -470,7 +470,7 @@ static struct poll *poll_new(struct shard *s, const struct call *call)
     p->named = call->named;
     list_init(&p->rooms);
     buf_init(&p->gaps, (size_t)s->cfg->max_rooms * ROOM_BYTES);
-    if (!idmap_put(&s->polls, p->id, p)) {
+    if (!idmap_put(&s->polls, p)) {
         free(p);
         return NULL;
     }

@@ -26,7 +26,8 @@
 #include "proto/room_rules.h"
 
 #define MEMBERS_FIRST 4u
-#define BATCH_MAX     256 /* messages of one room in one turn; more make two rounds */
+#define MEMBERS_MANY  1024u /* from here on the array grows by less: what is not in use counts */
+#define BATCH_MAX     256   /* messages of one room in one turn; more make two rounds */
 #define BLOCK_BYTES   (64 * 1024)
 
 static struct room *room_new(struct shard *s, struct span name)
@@ -127,7 +128,7 @@ static bool grow_members(struct room *r)
 {
     if (r->count < r->cap)
         return true;
-    uint32_t cap = r->cap ? r->cap * 2 : MEMBERS_FIRST;
+    uint32_t cap = r->cap < MEMBERS_FIRST ? MEMBERS_FIRST : r->cap < MEMBERS_MANY ? r->cap * 2 : r->cap + r->cap / 4;
     struct member *m = realloc(r->members, cap * sizeof *m);
     if (!m)
         return false;

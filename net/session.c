@@ -404,18 +404,14 @@ static void attached(struct session *s, struct op *op)
     op_free(op);
 }
 
-static bool name_device(struct session *s)
+static void name_device(struct session *s)
 {
-    if (s->who->device) {
-        s->device = span_dup(span_str(s->who->device));
-        s->named = true;
-    } else {
-        char id[2 + 24 + 1] = "~";
-        random_hex(id + 1, 12);
-        s->device = span_dup(span_str(id));
-        s->named = false;
+    s->named = s->who->device != NULL;
+    s->device = s->named ? s->who->device : s->who->spare;
+    if (!s->named) {
+        s->device[0] = '~';
+        random_hex(s->device + 1, (IDENTITY_SPARE - 2) / 2);
     }
-    return s->device != NULL;
 }
 
 void session_start(struct session *s, struct conn *c, const struct session_io *io)
@@ -427,10 +423,12 @@ void session_start(struct session *s, struct conn *c, const struct session_io *i
     s->state = SESSION_ATTACHING;
     if (!s->who->user) {
         s->state = SESSION_LIVE;
+        s->acked = 0;
         say_welcome(s, 0);
         return;
     }
-    if (!name_device(s) || !user_join(c->shard, s, span_str(s->who->user)) || !submit_attach(s))
+    name_device(s);
+    if (!user_join(c->shard, s, span_str(s->who->user)) || !submit_attach(s))
         conn_close(c, CLOSE_MEMORY);
 }
 
@@ -645,9 +643,12 @@ void session_end(struct session *s)
     session_forget_pending(s);
     track_forget(s);
     free(s->flight);
-    free(s->device);
+    free(s->rates);
+    if (s->owns_device)
+        free(s->device);
     identity_free(s->who);
     s->flight = NULL;
+    s->rates = NULL;
     s->device = NULL;
     s->who = NULL;
 }

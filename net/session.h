@@ -47,30 +47,31 @@ struct session {
     struct identity *who; /* owned */
     struct user *user;    /* NULL: anonymous */
     struct list in_user;
-    char *device; /* owned */
-    bool named, fetching, evidence_due, warned;
-    bool told;         /* a `closing` went out */
-    bool stuck;        /* the connection took no more: nothing is fetched before its queue is empty */
-    bool behind_rooms; /* in some room with history it is behind */
+    char *device; /* a name in `who`, or, owns_device, its own */
+
+    union {
+        uint64_t since; /* until it is attached: what the client brought; UINT64_MAX: nothing */
+        uint64_t acked; /* then: the device's cursor */
+    };
+    uint64_t sent;    /* highest seq queued, or skipped for good */
+    uint64_t wanted;  /* highest seq known to exist */
+    uint64_t *flight; /* ring of seqs sent and not acked; NULL: none */
+    struct list ack_dirty;
+    struct tracked *tracked; /* net/track.h; NULL: none */
+    struct rates *rates;     /* how much it has said of late; owned; NULL: nothing, or nothing is limited */
+    struct membership *rooms;
+    uint16_t flight_head, flight_count, flight_cap;
+    uint16_t nrooms, rooms_cap;
+    uint16_t npending;
+    uint8_t errors;
     enum session_state state : 8;
     enum ack_mode ack_mode : 8;
     enum wire wire : 8; /* the form messages take here; the transport may change it once the session has begun */
-    uint8_t errors;
+    bool named : 1, owns_device : 1, fetching : 1, evidence_due : 1, warned : 1;
+    bool told : 1;         /* a `closing` went out */
+    bool stuck : 1;        /* the connection took no more: nothing is fetched before its queue is empty */
+    bool behind_rooms : 1; /* in some room with history it is behind */
 
-    uint64_t acked;   /* the device's cursor */
-    uint64_t sent;    /* highest seq queued, or skipped for good */
-    uint64_t wanted;  /* highest seq known to exist */
-    uint64_t since;   /* what the client brought; UINT64_MAX: nothing */
-    uint64_t *flight; /* ring of seqs sent and not acked; NULL: none */
-    uint16_t flight_head, flight_count, flight_cap;
-    struct list ack_dirty;
-    struct tracked *tracked; /* net/track.h; NULL: none */
-
-    struct rates rates; /* how much it has said of late */
-
-    struct membership *rooms;
-    uint16_t nrooms, rooms_cap;
-    uint16_t npending;
     struct pending_ref *pending;
     struct mutes *mutes; /* ids of own messages that must not come back */
     struct call *call;   /* the command in hand was posted: its answer goes there */

@@ -267,6 +267,17 @@ static void do_unsubscribe(struct session *s, const struct command *cmd)
         fail(s, cmd->ref, "not_subscribed", "this connection is not in that room");
 }
 
+/* The device keeps its name, whatever the new token says. */
+static bool keep_device(struct session *s)
+{
+    char *own = s->device && !s->owns_device ? span_dup(span_str(s->device)) : s->device;
+    if (s->device && !own)
+        return false;
+    s->owns_device = own != NULL;
+    s->device = own;
+    return true;
+}
+
 static void do_refresh(struct session *s, const struct command *cmd)
 {
     struct identity *fresh = NULL;
@@ -277,6 +288,11 @@ static void do_refresh(struct session *s, const struct command *cmd)
     if (r != AUTH_OK || strcmp(user, now) != 0) {
         identity_free(fresh);
         fail(s, cmd->ref, "unauthorized", r == AUTH_OK ? "the new token is another user's" : why);
+        return;
+    }
+    if (!keep_device(s)) {
+        identity_free(fresh);
+        fail(s, cmd->ref, "overloaded", "out of memory");
         return;
     }
     identity_free(s->who);
@@ -360,11 +376,13 @@ static bool within_rates(struct session *s, const struct command *cmd, struct sp
     struct shard *sh = s->conn->shard;
     struct span user = span_str(s->user ? s->user->name : NULL);
     struct rate_cost cost = limits_cost(cmd, bytes);
-    uint32_t wait = limits_take(sh->limits, sh->now_ms, &s->rates, user, &cost);
+    if (sh->limits && !s->rates)
+        s->rates = calloc(1, sizeof *s->rates); /* none: its user's are left */
+    uint32_t wait = limits_take(sh->limits, sh->now_ms, s->rates, user, &cost);
     if (wait == 0)
         return true;
     metric_add(sh->m, M_RATE_LIMITED, 1);
-    if (!limits_refused(sh->limits, sh->now_ms, &s->rates))
+    if (!limits_refused(sh->limits, sh->now_ms, s->rates))
         s->io->close(s, 4029, "too fast for too long", CLOSE_RATE);
     else
         (void)session_answer_error(s, ref, "rate_limited", LIMITS_SENTENCE, (wait + 999) / 1000);

@@ -35,6 +35,7 @@
 #include "net/poll.h"
 #include "net/room.h"
 #include "net/session.h"
+#include "net/sockets.h"
 #include "net/user.h"
 
 #define INBOX_BATCH 512
@@ -359,7 +360,6 @@ static struct event_base *new_base(void)
     struct event_config *ec = event_config_new();
     if (!ec)
         return NULL;
-    /* No changelist: it would take a moved connection's fd off this shard's epoll only after the other shard has it. */
     (void)event_config_set_flag(ec, EVENT_BASE_FLAG_NOLOCK);
     struct event_base *b = event_base_new_with_config(ec);
     event_config_free(ec);
@@ -370,14 +370,14 @@ static bool set_up(struct shard *s, const struct listen_socket *socks, unsigned 
 {
     s->now_ms = clock_mono_ms();
     wheel_init(&s->wheel, s->now_ms);
-    idmap_init(&s->conns);
+    idmap_init(&s->conns, offsetof(struct conn, id));
     map_init(&s->users);
     map_init(&s->rooms);
     list_init(&s->ack_dirty);
     tracker_init(&s->tracker);
     list_init(&s->unsent_ops);
     list_init(&s->unsent_calls);
-    idmap_init(&s->polls);
+    idmap_init(&s->polls, offsetof(struct poll, id));
     list_init(&s->idle_polls);
     list_init(&s->busy_rooms);
     s->rx = malloc(SHARD_RX_BYTES);
@@ -388,9 +388,10 @@ static bool set_up(struct shard *s, const struct listen_socket *socks, unsigned 
         log_line(LOG_WARN, "shard", "io_uring is not to be had (%s): going on without", strerror(errno));
     if (!s->rx || !s->staging || !s->base || (limits_wanted(s->cfg) && !s->limits))
         return false;
+    s->sockets = sockets_new(s);
     s->doorbell = event_new(s->base, inbox_fd(s->inbox), EV_READ | EV_PERSIST, on_doorbell, s);
     s->tick = event_new(s->base, -1, 0, on_tick, s);
-    return s->doorbell && s->tick && event_add(s->doorbell, NULL) == 0 && listeners_start(s, socks, n);
+    return s->sockets && s->doorbell && s->tick && event_add(s->doorbell, NULL) == 0 && listeners_start(s, socks, n);
 }
 
 static void tear_down(struct shard *s)
@@ -428,6 +429,7 @@ static void release(struct shard *s)
         event_free(s->doorbell);
     if (s->tick)
         event_free(s->tick);
+    sockets_free(s->sockets);
     if (s->base)
         event_base_free(s->base);
     idmap_fini(&s->conns);

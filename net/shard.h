@@ -25,6 +25,7 @@ struct flusher;
 struct limits;
 struct listener;
 struct op;
+struct sockets;
 
 #define SHARD_RX_BYTES (64 * 1024)
 
@@ -39,6 +40,7 @@ struct shard {
 
     struct event_base *base;
     struct event *doorbell, *tick;
+    struct sockets *sockets; /* of the connections */
     struct wheel wheel;
     uint64_t tick_due_ms; /* when the tick event is armed for */
     uint64_t now_ms;      /* monotonic, set at each wake-up */

@@ -105,7 +105,7 @@ ssize_t transport_read(struct conn *c, uint8_t *p, size_t n)
     }
     ssize_t r;
     do
-        r = recv(event_get_fd(&c->rd), p, n, 0);
+        r = recv(c->fd, p, n, 0);
     while (r < 0 && errno == EINTR);
     if (r >= 0)
         return r;
@@ -140,7 +140,7 @@ static ssize_t sys_result(ssize_t r)
 
 static ssize_t flush_plain(struct conn *c, struct iovec *iov, unsigned n)
 {
-    int fd = event_get_fd(&c->rd);
+    int fd = c->fd;
     ssize_t r;
     if (n > 1 && c->out.bytes / n <= GATHER_SMALL) {
         unsigned used;
@@ -198,5 +198,5 @@ void transport_shutdown(struct conn *c)
         (void)SSL_shutdown(c->ssl);
         ERR_clear_error();
     }
-    (void)shutdown(event_get_fd(&c->rd), SHUT_WR);
+    (void)shutdown(c->fd, SHUT_WR);
 }

@@ -289,7 +289,7 @@ static size_t take_payload(struct conn *c, uint8_t *p, size_t n)
     if (!whole && take && !collect(c, piece))
         return take;
     w->left -= (uint32_t)take;
-    w->offset += take;
+    w->offset = (uint8_t)((w->offset + take) & 3);
     if (w->left)
         return take;
     w->in_payload = false;

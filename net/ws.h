@@ -13,24 +13,22 @@
 #include "proto/ws_frame.h"
 
 struct http_head;
-struct packer;
-struct unpacker;
+struct ws_contexts;
 
 #define WELCOME_WAIT_MS                                                                                                \
     200 /* the answer to the upgrade waits this long for the welcome, to leave with it in one write */
 
 struct ws {
     struct session session;
-    struct buf *message;   /* a fragmented or partial message so far; NULL: none */
-    enum ws_opcode opcode; /* of the message in hand; WS_CONT: none */
-    struct utf8 utf8;
-    uint32_t left; /* payload bytes of the frame in hand still to come */
-    uint64_t offset;
-    uint8_t mask[4];
+    struct buf *message; /* a fragmented or partial message so far; NULL: none */
     struct pulse pulse;
     uint8_t ping_nonce[8];
-    struct packer *packer; /* contexts of this connection: with takeover alone, made at first need */
-    struct unpacker *unpacker;
+    struct ws_contexts *contexts; /* of this connection: with takeover alone, made at first need */
+    uint32_t left;                /* payload bytes of the frame in hand still to come */
+    uint8_t mask[4];
+    uint8_t offset;            /* of the next byte in the frame's payload, modulo 4 */
+    enum ws_opcode opcode : 8; /* of the message in hand; WS_CONT: none */
+    struct utf8 utf8;
     struct ws_deflate z; /* what was agreed; server_bits 0: no compression */
     enum close_reason why : 8;
     bool fin : 1, in_payload : 1, echo : 1, msgpack : 1, message_ping : 1, close_sent : 1, close_received : 1,

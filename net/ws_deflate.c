@@ -28,6 +28,11 @@ static struct deflate *deflate_of(struct shard *s)
     return s->deflate;
 }
 
+struct ws_contexts {
+    struct packer *packer;
+    struct unpacker *unpacker;
+};
+
 bool ws_deflate_agree(struct conn *c, const struct http_head *h, struct ws *w)
 {
     static const char name[] = "Sec-WebSocket-Extensions";
@@ -45,10 +50,31 @@ bool ws_deflate_agree(struct conn *c, const struct http_head *h, struct ws *w)
 
 void ws_deflate_end(struct ws *w)
 {
-    packer_free(w->packer);
-    unpacker_free(w->unpacker);
-    w->packer = NULL;
-    w->unpacker = NULL;
+    if (!w->contexts)
+        return;
+    packer_free(w->contexts->packer);
+    unpacker_free(w->contexts->unpacker);
+    free(w->contexts);
+    w->contexts = NULL;
+}
+
+/* The connection's own contexts, made at first need; NULL: it has none, or memory is out. */
+static struct unpacker *unpacker_of(struct ws *w)
+{
+    if (w->z.client_takeover && !w->contexts)
+        w->contexts = calloc(1, sizeof *w->contexts);
+    if (w->z.client_takeover && w->contexts && !w->contexts->unpacker)
+        w->contexts->unpacker = unpacker_new(w->z.client_bits);
+    return w->contexts ? w->contexts->unpacker : NULL;
+}
+
+static struct packer *packer_of(struct ws *w, unsigned level)
+{
+    if (w->z.server_takeover && !w->contexts)
+        w->contexts = calloc(1, sizeof *w->contexts);
+    if (w->z.server_takeover && w->contexts && !w->contexts->packer)
+        w->contexts->packer = packer_new(level, w->z.server_bits);
+    return w->contexts ? w->contexts->packer : NULL;
 }
 
 /* ---- in ---- */
@@ -95,11 +121,10 @@ bool ws_unpack(struct conn *c, bool text, struct span packed, struct span *plain
 {
     struct ws *w = c->ext;
     struct deflate *d = deflate_of(c->shard);
-    if (w->z.client_takeover && !w->unpacker)
-        w->unpacker = unpacker_new(w->z.client_bits);
-    if (!d || (w->z.client_takeover && !w->unpacker))
+    struct unpacker *own = unpacker_of(w);
+    if (!d || (w->z.client_takeover && !own))
         return unpacked(c, UNPACK_NO_MEMORY);
-    bool ok = unpacked(c, deflate_unpack(d, w->unpacker, packed, c->shard->cfg->max_message, text, plain));
+    bool ok = unpacked(c, deflate_unpack(d, own, packed, c->shard->cfg->max_message, text, plain));
     if (!ok)
         deflate_trim(d);
     return ok;
@@ -125,12 +150,11 @@ bool ws_pack(struct conn *c, struct span payload, struct span *out)
     if (!w->z.server_bits || payload.n < cfg->deflate_min || c->state != CONN_OPEN)
         return false;
     struct deflate *d = deflate_of(c->shard);
-    if (w->z.server_takeover && !w->packer)
-        w->packer = packer_new(cfg->deflate_level, w->z.server_bits); /* none: without context is right as well */
-    if (!d || !deflate_pack(d, w->packer, w->z.server_bits, payload, out))
+    struct packer *own = packer_of(w, cfg->deflate_level); /* none: without context is right as well */
+    if (!d || !deflate_pack(d, own, w->z.server_bits, payload, out))
         return false;
     count(c->shard, payload.n, out->n);
-    return w->packer || out->n < payload.n; /* in a context it must be sent, longer or not */
+    return own || out->n < payload.n; /* in a context it must be sent, longer or not */
 }
 
 /* A whole frame around a squeezed payload. */
@@ -150,8 +174,8 @@ static struct blob *frame_blob(enum ws_opcode op, struct span packed)
 static void forget(struct conn *c)
 {
     const struct ws *w = c->ext;
-    if (w->packer)
-        packer_forget(w->packer);
+    if (w->contexts && w->contexts->packer)
+        packer_forget(w->contexts->packer);
 }
 
 /* The squeezed frame of a plain one; NULL: it stays plain. */

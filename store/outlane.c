@@ -26,11 +26,30 @@
 struct change {
     struct list link;
     struct presence *presence;
+    size_t len;
+    char key[];
 };
 
-static struct span change_key(const struct presence *p)
+static struct span presence_key(const struct presence *p)
 {
     return span_of(p->text, p->room_len + 1 + p->user_len);
+}
+
+static struct span change_key(const struct change *c)
+{
+    return span_of(c->key, c->len);
+}
+
+static struct change *change_new(struct presence *p)
+{
+    struct span key = presence_key(p);
+    struct change *c = malloc(sizeof(*c) + key.n);
+    if (!c)
+        return NULL;
+    c->presence = p;
+    c->len = key.n;
+    memcpy(c->key, key.p, key.n);
+    return c;
 }
 
 void outlane_init(struct outlane *l, struct inbox *inbox, unsigned lane, struct metrics *m)
@@ -135,13 +154,13 @@ static bool flush_changes(struct outlane *l)
 {
     while (!list_empty(&l->changes)) {
         struct change *c = CONTAINER_OF(l->changes.next, struct change, link);
-        (void)map_remove(&l->last_changes, change_key(c->presence)); /* before the push: then it is the shard's */
+        (void)map_remove(&l->last_changes, change_key(c)); /* before the push: then it is the shard's */
         if (push(l, MSG_PRESENCE, 0, c->presence)) {
             list_unlink(&c->link);
             free(c);
             continue;
         }
-        if (!map_put(&l->last_changes, change_key(c->presence), c)) /* cannot be: its slot has just become free */
+        if (!map_put(&l->last_changes, change_key(c), c)) /* cannot be: its slot has just become free */
             log_line(LOG_ERROR, "dispatcher", "memory is out: a change of presence may be told twice");
         return false;
     }
@@ -256,17 +275,16 @@ void outlane_presence(struct outlane *l, struct presence *p)
 {
     if (try_push(l, MSG_PRESENCE, 0, p))
         return;
-    struct change *c = map_get(&l->last_changes, change_key(p));
+    struct change *c = map_get(&l->last_changes, presence_key(p));
     if (c && c->presence->join != p->join) { /* came and went, or went and came: nothing to tell */
         list_unlink(&c->link);
-        (void)map_remove(&l->last_changes, change_key(c->presence));
+        (void)map_remove(&l->last_changes, change_key(c));
         free_change(c);
         free(p);
         return;
     }
-    c = malloc(sizeof(*c));
-    if (c && map_put(&l->last_changes, change_key(p), c)) {
-        c->presence = p;
+    c = change_new(p);
+    if (c && map_put(&l->last_changes, change_key(c), c)) {
         list_push(&l->changes, &c->link);
         return;
     }

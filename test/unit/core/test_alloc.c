@@ -120,23 +120,26 @@ static void bufs(void **state)
 static bool map_work(void)
 {
     static char keys[500][8];
+    static uint64_t numbers[500];
     struct map m;
     struct idmap ids;
     unsigned in = 0, ids_in = 0;
     map_init(&m);
-    idmap_init(&ids);
+    idmap_init(&ids, 0);
     for (; in < 500; in++) {
         (void)snprintf(keys[in], sizeof(keys[in]), "%u", in);
         if (!map_put(&m, span_str(keys[in]), keys[in]))
             break;
     }
-    for (; ids_in < 500 && idmap_put(&ids, ids_in + 1, keys[ids_in]); ids_in++)
-        ;
+    for (unsigned i = 0; i < 500; i++)
+        numbers[i] = i + 1;
+    while (ids_in < 500 && idmap_put(&ids, &numbers[ids_in]))
+        ids_in++;
     assert_int_equal(m.count, in);
     assert_int_equal(ids.count, ids_in);
     for (unsigned i = 0; i < 500; i++) {
         assert_ptr_equal(map_get(&m, span_str(keys[i])), i < in ? keys[i] : NULL);
-        assert_ptr_equal(idmap_get(&ids, i + 1), i < ids_in ? keys[i] : NULL);
+        assert_ptr_equal(idmap_get(&ids, i + 1), i < ids_in ? &numbers[i] : NULL);
     }
     map_fini(&m);
     idmap_fini(&ids);
