@@ -124,6 +124,28 @@ build-fuzz/%: test/fuzz/%.c $(wildcard proto/*.c core/*.c proto/*.h core/*.h)
 fuzz-bins: $(FUZZ_BINS)
 
 # ---- what people call ----
+.PHONY: install uninstall man
+PREFIX     ?= /usr/local
+DESTDIR    ?=
+SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
+DATADIR    := $(PREFIX)/share
+INSTALLED  := $(foreach b,$(BINS),$(PREFIX)/bin/$(b)) $(DATADIR)/man/man1/crierctl.1 $(DATADIR)/man/man8/crier.8 \
+              $(DATADIR)/bash-completion/completions/crierctl $(DATADIR)/zsh/site-functions/_crierctl
+# A configuration that is there already is left as it is.
+install: all ## programs, man pages, completion, an example configuration: PREFIX (/usr/local), DESTDIR, SYSCONFDIR
+	install -d $(sort $(dir $(addprefix $(DESTDIR),$(INSTALLED)))) $(DESTDIR)$(SYSCONFDIR)/crier
+	install -m 755 $(addprefix $(BUILD)/,$(BINS)) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 docs/man/crierctl.1 $(DESTDIR)$(DATADIR)/man/man1
+	install -m 644 docs/man/crier.8 $(DESTDIR)$(DATADIR)/man/man8
+	$(BUILD)/crierctl completion bash > $(DESTDIR)$(DATADIR)/bash-completion/completions/crierctl
+	$(BUILD)/crierctl completion zsh > $(DESTDIR)$(DATADIR)/zsh/site-functions/_crierctl
+	[ -e $(DESTDIR)$(SYSCONFDIR)/crier/crier.conf ] || \
+	    install -m 640 docs/crier.conf.example $(DESTDIR)$(SYSCONFDIR)/crier/crier.conf
+uninstall: ## takes away what `make install` put there, but the configuration
+	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
+man: all ## docs/man/ anew from the programs' --help
+	BUILD=$(BUILD) scripts/man
+
 .PHONY: run cluster test check check-unit check-integration check-asan check-tsan chaos fuzz lint bench format clean help
 run: all ## one broker with the embedded store, --dev, on loopback
 	@scripts/run

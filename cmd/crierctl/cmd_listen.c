@@ -431,5 +431,7 @@ const struct subcommand cmd_listen = {
     .about = "usage: crierctl listen --user USER [--room ROOM...]\n"
              "Messages go to standard output, what happens around them to standard error. Connections that end are\n"
              "made again; only a first one that fails, or a refusal, ends the command.",
+    .examples = "crierctl listen --user alice --room news\n"
+                "crierctl listen --token $TOKEN --device box-7 --json | jq .data",
     .run = run,
 };

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "cmd/crierctl/http.h"
+#include "cmd/crierctl/api.h"
 #include "cmd/crierctl/json_find.h"
 #include "cmd/crierctl/opts.h"
 
@@ -21,24 +21,6 @@ struct table {
     unsigned n;
     struct row v[MAX_ROWS];
 };
-
-static bool get(const struct server *s, struct link *l, const struct url *u, const char *path, struct http_reply *reply,
-                enum ctl_exit *code)
-{
-    char err[512];
-    http_reply_init(reply);
-    if (!http_call(l, u, s, "GET", path, s->api_key, span_of(NULL, 0), reply, err, sizeof(err))) {
-        *code = complain(CTL_NO_CONNECT, "%s", err);
-        return false;
-    }
-    if (reply->status == 200) {
-        return true;
-    }
-    http_error_text(reply, err, sizeof(err));
-    const char *hint = reply->status == 401 ? "; give the API key with --api-key or CRIER_API_KEY" : "";
-    *code = complain(CTL_REFUSED, "refused: %s%s", err, hint);
-    return false;
-}
 
 /* How long ago, in the two largest units: "3d 4h", "5m 2s". */
 static void ago(uint64_t since_ms, char *out, size_t cap)
@@ -146,26 +128,34 @@ static void print_table(const struct table *t)
     }
 }
 
-static enum ctl_exit show(const struct server *s, struct link *l, const struct url *u, bool json)
+static enum ctl_exit get(struct api *a, const char *path, struct http_reply *reply)
+{
+    return api_call(a, "GET", path, span_of(NULL, 0), reply);
+}
+
+static enum ctl_exit show(struct api *a, bool json)
 {
     struct http_reply nodes, stats;
     struct table *t = NULL;
-    enum ctl_exit code = CTL_OK;
-    bool good = get(s, l, u, "/api/nodes", &nodes, &code);
+    http_reply_init(&nodes);
+    http_reply_init(&stats);
+    enum ctl_exit code = get(a, "/api/nodes", &nodes);
+    bool good = code == CTL_OK;
     if (good && json) {
-        printf("%.*s\n", SPAN_ARG(buf_span(&nodes.body)));
+        api_print_raw(&nodes);
     } else if (good && !(t = calloc(1, sizeof(*t)))) {
         code = complain(CTL_REFUSED, "out of memory");
     } else if (good && !read_nodes(buf_span(&nodes.body), t)) {
         code = complain(CTL_REFUSED, "the answer has no nodes: is that a Crier broker?");
     } else if (good) {
-        if (get(s, l, u, "/api/stats", &stats, &code)) {
+        code = get(a, "/api/stats", &stats);
+        if (code == CTL_OK) {
             read_figures(buf_span(&stats.body), t);
         }
-        http_reply_fini(&stats);
         print_table(t);
     }
     free(t);
+    http_reply_fini(&stats);
     http_reply_fini(&nodes);
     return code;
 }
@@ -174,9 +164,7 @@ static enum ctl_exit run(const struct subcommand *self, int argc, char **argv)
 {
     struct server server;
     bool json = false;
-    char err[512];
-    struct url url;
-    struct link link;
+    struct api api;
     const struct opt opts[] = {
         {"json", OPT_FLAG, NULL, "print the server's answer as it came", &json},
     };
@@ -188,14 +176,11 @@ static enum ctl_exit run(const struct subcommand *self, int argc, char **argv)
     case OPTS_GO_ON:
         break;
     }
-    if (!url_parse(server.url, &url, err, sizeof(err))) {
-        return complain(CTL_USAGE, "%s", err);
+    if (!api_init(&api, &server)) {
+        return CTL_USAGE;
     }
-    if (!link_open(&link, &url, &server, err, sizeof(err))) {
-        return complain(CTL_NO_CONNECT, "%s", err);
-    }
-    enum ctl_exit code = show(&server, &link, &url, json);
-    link_close(&link);
+    enum ctl_exit code = show(&api, json);
+    api_fini(&api);
     return code;
 }
 
@@ -203,5 +188,6 @@ const struct subcommand cmd_nodes = {
     .name = "nodes",
     .summary = "list the nodes of the cluster, as every one of them sees it",
     .about = "usage: crierctl nodes [--json]",
+    .examples = "crierctl nodes\ncrierctl nodes --json",
     .run = run,
 };

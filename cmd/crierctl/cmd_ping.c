@@ -66,5 +66,14 @@ const struct subcommand cmd_ping = {
     .name = "ping",
     .summary = "is the broker alive (/healthz) and ready (/readyz), and how quickly it answers",
     .about = "usage: crierctl ping [--url URL]",
+    .examples = "crierctl ping --url https://push.example.org",
+    .run = run,
+};
+
+const struct subcommand cmd_health = {
+    .name = "health",
+    .summary = "the same as ping; for scripts that wait: it ends with 0 when the broker can serve",
+    .about = "usage: crierctl health [--url URL]",
+    .examples = "until crierctl health --timeout 1; do sleep 1; done",
     .run = run,
 };

@@ -1,24 +1,27 @@
 /*
- * cmd_push.c - crierctl push: one POST /api/push, its answer a line per receiver.
+ * cmd_push.c - crierctl push: one POST /api/push, its answer a line per receiver. With --retries what the broker could
+ * not take just then is sent again after the time it asks for, under one id.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "cmd/crierctl/http.h"
+#include "cmd/crierctl/api.h"
 #include "cmd/crierctl/json_find.h"
 #include "cmd/crierctl/opts.h"
+#include "cmd/crierctl/view.h"
 
 enum { MAX_DATA = 16 * 1024 * 1024 };
 
 struct push {
     struct server server;
     const char *user, *room;
-    bool all;
+    struct opt_list users, rooms;
+    bool all, track;
     const char *data;
     const char *id, *priority, *event, *collapse, *from;
-    uint64_t ttl;
+    uint64_t ttl, retries;
     bool json;
 };
 
@@ -67,64 +70,44 @@ static bool add_text(struct buf *b, const char *name, const char *value)
            (buf_printf(b, "\"%s\":", name) && json_write_string(b, span_str(value)) && buf_append_byte(b, ','));
 }
 
+static bool add_list(struct buf *b, const char *name, const struct opt_list *l)
+{
+    bool ok = !l->n || buf_printf(b, "\"%s\":", name);
+    for (unsigned i = 0; i < l->n && ok; i++) {
+        ok = buf_append_byte(b, i ? ',' : '[') && json_write_string(b, span_str(l->v[i]));
+    }
+    return ok && (!l->n || buf_append_str(b, "],"));
+}
+
 static bool build(const struct push *p, struct span data, struct buf *b)
 {
     return buf_append_byte(b, '{') && add_text(b, "user", p->user) && add_text(b, "room", p->room) &&
-           (!p->all || buf_append_str(b, "\"all\":true,")) && add_text(b, "id", p->id) &&
-           add_text(b, "event", p->event) && add_text(b, "from", p->from) && add_text(b, "priority", p->priority) &&
-           add_text(b, "collapse", p->collapse) &&
+           add_list(b, "users", &p->users) && add_list(b, "rooms", &p->rooms) &&
+           (!p->track || buf_append_str(b, "\"track\":true,")) && (!p->all || buf_append_str(b, "\"all\":true,")) &&
+           add_text(b, "id", p->id) && add_text(b, "event", p->event) && add_text(b, "from", p->from) &&
+           add_text(b, "priority", p->priority) && add_text(b, "collapse", p->collapse) &&
            (p->ttl == OPT_UNSET || buf_printf(b, "\"ttl\":%llu,", (unsigned long long)p->ttl)) &&
            buf_append_str(b, "\"data\":") && buf_append_span(b, data) && buf_append_byte(b, '}');
 }
 
-/* One line of a result: its members as name=value; false if it says that this receiver was refused. */
-static bool print_result(struct span result)
-{
-    struct json_reader r;
-    struct json_value key, value;
-    struct buf line;
-    bool ok = true;
-    const char *space = "";
-    buf_init(&line, MAX_DATA);
-    json_reader_init(&r, result, JSON_MAX_DEPTH);
-    bool good = json_next(&r, &value) == JSON_T_OPEN_OBJECT;
-    while (good && json_member(&r, &key, &value)) {
-        ok = ok && !json_string_is(&key, "error");
-        struct span shown = value.raw;
-        if (value.kind == JSON_STRING && !value.escaped) {
-            shown = span_of(shown.p + 1, shown.n - 2);
-        }
-        good = buf_append_str(&line, space) && json_append_plain(&line, span_of(key.raw.p + 1, key.raw.n - 2)) &&
-               buf_append_byte(&line, '=') && json_append_plain(&line, shown);
-        space = "  ";
-    }
-    printf("%.*s\n", SPAN_ARG(buf_span(&line)));
-    buf_fini(&line);
-    return ok;
-}
-
 static enum ctl_exit print_reply(const struct push *p, const struct http_reply *reply)
 {
-    char text[700];
-    if (reply->status < 200 || reply->status > 299) {
-        http_error_text(reply, text, sizeof(text));
-        const char *hint = reply->status == 401 ? "; give the API key with --api-key or CRIER_API_KEY" : "";
-        return complain(CTL_REFUSED, "refused: %s%s", text, hint);
-    }
-    if (p->json) {
-        printf("%.*s\n", SPAN_ARG(buf_span(&reply->body)));
-        return CTL_OK;
-    }
-    struct json_value results, one;
+    struct json_value results, one, error;
     struct json_reader r;
     bool ok = true;
+    if (p->json) {
+        api_print_raw(reply);
+    }
     if (!json_find(buf_span(&reply->body), "results", &results)) {
         return complain(CTL_REFUSED, "the answer has no results: is that a Crier broker?");
     }
     json_reader_init(&r, results.raw, JSON_MAX_DEPTH);
     if (json_next(&r, &one) == JSON_T_OPEN_ARRAY) {
         while (json_element(&r, &one)) {
-            ok = print_result(one.raw) && ok;
+            ok = ok && !json_find(one.raw, "error", &error);
+            if (!p->json) {
+                view_line(one.raw);
+            }
         }
     }
     return ok ? CTL_OK : CTL_REFUSED;
@@ -132,26 +115,21 @@ static enum ctl_exit print_reply(const struct push *p, const struct http_reply *
 
 static enum ctl_exit post(const struct push *p, struct span body)
 {
-    char err[512];
-    struct url url;
-    struct link link;
+    struct api api;
     struct http_reply reply;
-    if (!url_parse(p->server.url, &url, err, sizeof(err))) {
-        return complain(CTL_USAGE, "%s", err);
-    }
-    if (!link_open(&link, &url, &p->server, err, sizeof(err))) {
-        return complain(CTL_NO_CONNECT, "%s", err);
+    if (!api_init(&api, &p->server)) {
+        return CTL_USAGE;
     }
     http_reply_init(&reply);
-    enum ctl_exit code;
-    if (http_call(&link, &url, &p->server, "POST", "/api/push", p->server.api_key, body, &reply, err, sizeof(err))) {
+    const char *unknown = p->id
+                              ? "whether the message was taken is not known: the same --id makes it safe to send again"
+                              : "whether the message was taken is not known: with --id it could be sent again";
+    enum ctl_exit code = api_send_patiently(&api, "POST", "/api/push", body, unknown, p->retries, &reply);
+    if (code == CTL_OK) {
         code = print_reply(p, &reply);
-    } else {
-        code = complain(CTL_NO_CONNECT,
-                        "%s; whether the message was taken is not known: with --id it can be sent again", err);
     }
     http_reply_fini(&reply);
-    link_close(&link);
+    api_fini(&api);
     return code;
 }
 
@@ -181,7 +159,9 @@ static enum ctl_exit run(const struct subcommand *self, int argc, char **argv)
     struct push p = {.ttl = OPT_UNSET};
     const struct opt opts[] = {
         {"user", OPT_TEXT, "USER", "to all devices of this user, kept while they are away", &p.user},
+        {"users", OPT_LIST, "USER...", "to each of these", &p.users},
         {"room", OPT_TEXT, "ROOM", "to the members of this room", &p.room},
+        {"rooms", OPT_LIST, "ROOM...", "to the members of each of these", &p.rooms},
         {"all", OPT_FLAG, NULL, "to everyone connected", &p.all},
         {"data", OPT_TEXT, "JSON|@FILE|-", "the message: a JSON value, a file with one, or standard input", &p.data},
         {"id", OPT_TEXT, "ID", "the same id twice is one message", &p.id},
@@ -190,6 +170,8 @@ static enum ctl_exit run(const struct subcommand *self, int argc, char **argv)
         {"event", OPT_TEXT, "NAME", "name of the event", &p.event},
         {"collapse", OPT_TEXT, "KEY", "a queued live message with this key is replaced", &p.collapse},
         {"from", OPT_TEXT, "NAME", "who it is from", &p.from},
+        {"track", OPT_FLAG, NULL, "record what becomes of it: crierctl message ID", &p.track},
+        {"retries", OPT_NUMBER, "N", "send it again so often when the broker is too busy (0); wants --id", &p.retries},
         {"json", OPT_FLAG, NULL, "print the server's answer as it came", &p.json},
     };
     switch (opts_parse(self, opts, ARRAY_LEN(opts), &p.server, argc, argv)) {
@@ -200,8 +182,12 @@ static enum ctl_exit run(const struct subcommand *self, int argc, char **argv)
     case OPTS_GO_ON:
         break;
     }
-    if ((p.user != NULL) + (p.room != NULL) + p.all != 1) {
-        return complain(CTL_USAGE, "push wants one of --user USER, --room ROOM, --all");
+    if ((p.user != NULL) + (p.room != NULL) + (p.users.n > 0) + (p.rooms.n > 0) + p.all != 1) {
+        return complain(CTL_USAGE,
+                        "push wants one of --user USER, --users USER..., --room ROOM, --rooms ROOM..., --all");
+    }
+    if (p.retries && !p.id) {
+        return complain(CTL_USAGE, "--retries wants --id ID: only then is a message that is sent twice one message");
     }
     if (!p.data) {
         return complain(CTL_USAGE, "push wants --data JSON (or --data @FILE, --data - for standard input)");
@@ -212,7 +198,10 @@ static enum ctl_exit run(const struct subcommand *self, int argc, char **argv)
 const struct subcommand cmd_push = {
     .name = "push",
     .summary = "send a message to a user, a room or everyone",
-    .about = "usage: crierctl push --user USER|--room ROOM|--all --data JSON\n"
-             "example: crierctl push --user alice --data '{\"text\":\"hi\"}'",
+    .about = "usage: crierctl push --user USER|--users USER...|--room ROOM|--rooms ROOM...|--all --data JSON\n"
+             "The answer comes when the store has the message: a line for each receiver.",
+    .examples = "crierctl push --user alice --data '{\"text\":\"hi\"}' --id order-7/paid --retries 5\n"
+                "crierctl push --users alice bob --data 1 --track --id m1\n"
+                "date | jq -R . | crierctl push --room clock --data - --ttl 0",
     .run = run,
 };

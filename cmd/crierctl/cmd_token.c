@@ -203,7 +203,7 @@ const struct subcommand cmd_token = {
     .name = "token",
     .summary = "make a client's token (a JWT)",
     .about = "usage: crierctl token --user USER --key SPEC\n"
-             "The key is one the broker was given with --jwt-key; env CRIER_JWT_KEY stands in for it.\n"
-             "example: crierctl token --user alice --key HS256:@secret --rooms 'news/*' --send 'room:news/*'",
+             "The key is one the broker was given with --jwt-key; env CRIER_JWT_KEY stands in for it.",
+    .examples = "crierctl token --user alice --key HS256:@secret --rooms 'news/*' --send 'room:news/*' 'user:*'",
     .run = run,
 };

@@ -21,12 +21,18 @@ struct server {
 
 struct subcommand {
     const char *name;
-    const char *summary; /* one line */
-    const char *about;   /* a few lines for its --help */
+    const char *summary;  /* one line */
+    const char *about;    /* a few lines for its --help */
+    const char *examples; /* a line each; NULL: none */
     enum ctl_exit (*run)(const struct subcommand *self, int argc, char **argv);
 };
 
-extern const struct subcommand cmd_push, cmd_listen, cmd_nodes, cmd_token, cmd_ping;
+extern const struct subcommand cmd_push, cmd_batch, cmd_listen, cmd_nodes, cmd_token, cmd_ping, cmd_health,
+    cmd_completion;
+/* Those that are one call of the server API (cmd_api.c), up to a NULL. */
+extern const struct subcommand *const api_commands[];
+/* All of them in turn; NULL after the last. */
+const struct subcommand *command_at(size_t i);
 
 /* Prints "crierctl: ..." on standard error and returns `code`. */
 enum ctl_exit complain(enum ctl_exit code, const char *fmt, ...) PRINTF_LIKE(2, 3);

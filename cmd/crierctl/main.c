@@ -9,7 +9,13 @@
 #include "cmd/crierctl/ctl.h"
 #include "core/buf.h"
 
-static const struct subcommand *const commands[] = {&cmd_push, &cmd_listen, &cmd_nodes, &cmd_token, &cmd_ping};
+static const struct subcommand *const commands[] = {&cmd_push,  &cmd_batch, &cmd_listen, &cmd_nodes,
+                                                    &cmd_token, &cmd_ping,  &cmd_health, &cmd_completion};
+
+const struct subcommand *command_at(size_t i)
+{
+    return i < ARRAY_LEN(commands) ? commands[i] : api_commands[i - ARRAY_LEN(commands)];
+}
 
 enum ctl_exit complain(enum ctl_exit code, const char *fmt, ...)
 {
@@ -39,8 +45,9 @@ static void print_help(FILE *to)
     fputs("crierctl " CRIER_VERSION ": the command line of Crier, a push broker\n\n"
           "usage: crierctl COMMAND [OPTIONS]\n\n",
           to);
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        fprintf(to, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
+    const struct subcommand *c;
+    for (size_t i = 0; (c = command_at(i)) != NULL; i++) {
+        fprintf(to, "  %-11s %s\n", c->name, c->summary);
     }
     fputs("\n`crierctl COMMAND --help` lists the options of a command.\n\n"
           "environment: CRIER_URL, CRIER_API_KEY, CRIER_TOKEN stand in for --url, --api-key and --token\n"
@@ -64,9 +71,10 @@ int main(int argc, char **argv)
         puts("crierctl " CRIER_VERSION);
         return CTL_OK;
     }
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        if (!strcmp(name, commands[i]->name)) {
-            return (int)commands[i]->run(commands[i], argc - 2, argv + 2);
+    const struct subcommand *c;
+    for (size_t i = 0; (c = command_at(i)) != NULL; i++) {
+        if (!strcmp(name, c->name)) {
+            return (int)c->run(c, argc - 2, argv + 2);
         }
     }
     if (*name) {

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cmd/crierctl/complete.h"
+
 enum { COMMON_OPTIONS = 6 };
 
 struct tables {
@@ -41,12 +43,31 @@ static const char *env_or(const char *name, const char *otherwise)
     return v && *v ? v : otherwise;
 }
 
+static bool has_name(const struct opt *o)
+{
+    return o->kind != OPT_ARG && o->kind != OPT_ARG_MAYBE;
+}
+
 static void print_options(const struct opt *o, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         char left[48];
-        snprintf(left, sizeof(left), "--%s%s%s", o[i].name, o[i].arg ? " " : "", o[i].arg ? o[i].arg : "");
-        printf("  %-26s %s\n", left, o[i].help);
+        if (has_name(&o[i])) {
+            snprintf(left, sizeof(left), "--%s%s%s", o[i].name, o[i].arg ? " " : "", o[i].arg ? o[i].arg : "");
+        } else {
+            snprintf(left, sizeof(left), "%s", o[i].arg);
+        }
+        printf("  %-25s  %s\n", left, o[i].help);
+    }
+}
+
+static void print_examples(const char *lines)
+{
+    printf("\nexamples:\n");
+    while (*lines) {
+        int n = (int)strcspn(lines, "\n");
+        printf("  %.*s\n", n, lines);
+        lines += n + (lines[n] == '\n');
     }
 }
 
@@ -55,6 +76,9 @@ static void print_help(const struct tables *t)
     printf("crierctl %s: %s\n\n%s\n\noptions:\n", t->cmd->name, t->cmd->summary, t->cmd->about);
     print_options(t->own, t->nown);
     print_options(t->common, t->ncommon);
+    if (t->cmd->examples) {
+        print_examples(t->cmd->examples);
+    }
     printf("\nexit codes: 0 fine, 1 refused by the server, 2 wrong usage, 3 cannot connect\n");
 }
 
@@ -62,7 +86,7 @@ static const struct opt *find(const struct tables *t, const char *name, size_t n
 {
     for (size_t i = 0; i < t->nown + t->ncommon; i++) {
         const struct opt *o = i < t->nown ? &t->own[i] : &t->common[i - t->nown];
-        if (strlen(o->name) == n && !memcmp(o->name, name, n)) {
+        if (has_name(o) && strlen(o->name) == n && !memcmp(o->name, name, n)) {
             return o;
         }
     }
@@ -100,6 +124,8 @@ static bool set_option(const struct opt *o, const char *value)
         *(bool *)o->dest = true;
         return true;
     case OPT_TEXT:
+    case OPT_ARG:
+    case OPT_ARG_MAYBE:
         *(const char **)o->dest = value;
         return true;
     case OPT_NUMBER:
@@ -148,6 +174,59 @@ static bool take_option(const struct tables *t, int argc, char **argv, int *i)
     return set_option(o, argv[++*i]) && (o->kind != OPT_LIST || take_list(o, argc, argv, i));
 }
 
+/* The next argument without a name. */
+static bool take_argument(const struct tables *t, const char *value)
+{
+    for (size_t i = 0; i < t->nown; i++) {
+        const struct opt *o = &t->own[i];
+        if (!has_name(o) && !*(const char **)o->dest) {
+            return set_option(o, value);
+        }
+    }
+    complain(CTL_USAGE, "'%s' is no option of %s; crierctl %s --help lists them", value, t->cmd->name, t->cmd->name);
+    return false;
+}
+
+static bool take_all(const struct tables *t, int argc, char **argv)
+{
+    bool named = true; /* "--" ends that */
+    for (int i = 0; i < argc; i++) {
+        if (named && !strcmp(argv[i], "--")) {
+            named = false;
+        } else if (!(named && !strncmp(argv[i], "--", 2) ? take_option(t, argc, argv, &i)
+                                                         : take_argument(t, argv[i]))) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < t->nown; i++) {
+        const struct opt *o = &t->own[i];
+        if (o->kind == OPT_ARG && !*(const char **)o->dest) {
+            complain(CTL_USAGE, "%s wants %s, %s; crierctl %s --help shows examples", t->cmd->name, o->arg, o->help,
+                     t->cmd->name);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* True: it was a question about the command itself, and is answered. */
+static bool answer_help(const struct tables *t, int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++) {
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+            print_help(t);
+            return true;
+        }
+    }
+    if (argc == 1 && !strncmp(argv[0], OPTS_COMPLETE, sizeof(OPTS_COMPLETE) - 1)) {
+        bool zsh = !strcmp(argv[0] + sizeof(OPTS_COMPLETE) - 1, "zsh");
+        complete_options(zsh, t->own, t->nown);
+        complete_options(zsh, t->common, t->ncommon);
+        return true;
+    }
+    return false;
+}
+
 enum opts_result opts_parse(const struct subcommand *cmd, const struct opt *own, size_t nown, struct server *server,
                             int argc, char **argv)
 {
@@ -159,19 +238,11 @@ enum opts_result opts_parse(const struct subcommand *cmd, const struct opt *own,
                                   .timeout_s = 10};
         common_options(&t, server);
     }
-    for (int i = 0; i < argc; i++) {
-        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
-            print_help(&t);
-            return OPTS_HELP_SHOWN;
-        }
-        if (strncmp(argv[i], "--", 2) != 0) {
-            complain(CTL_USAGE, "'%s' is no option of %s; crierctl %s --help lists them", argv[i], cmd->name,
-                     cmd->name);
-            return OPTS_WRONG;
-        }
-        if (!take_option(&t, argc, argv, &i)) {
-            return OPTS_WRONG;
-        }
+    if (answer_help(&t, argc, argv)) {
+        return OPTS_HELP_SHOWN;
+    }
+    if (!take_all(&t, argc, argv)) {
+        return OPTS_WRONG;
     }
     if (server && (server->timeout_s == 0 || server->timeout_s > 3600)) {
         complain(CTL_USAGE, "--timeout wants 1 to 3600 seconds");

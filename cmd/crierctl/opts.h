@@ -1,12 +1,20 @@
 /*
- * opts.h - one typed table a command gives its parser and its --help. --name VALUE, --name=VALUE, --flag, --no-flag.
+ * opts.h - one typed table a command gives its parser and its --help. --name VALUE, --name=VALUE, --flag, and
+ * arguments without a name, in the order of the table.
  */
 #ifndef CMD_CRIERCTL_OPTS_H
 #define CMD_CRIERCTL_OPTS_H
 
 #include "cmd/crierctl/ctl.h"
 
-enum opt_kind { OPT_FLAG, OPT_TEXT, OPT_NUMBER, OPT_LIST };
+enum opt_kind {
+    OPT_FLAG,
+    OPT_TEXT,
+    OPT_NUMBER,
+    OPT_LIST,
+    OPT_ARG,      /* without a name, needed */
+    OPT_ARG_MAYBE /* without a name, may be left out */
+};
 
 #define OPT_MAX_LIST 64
 
@@ -22,10 +30,13 @@ struct opt_list {
 struct opt {
     const char *name;
     enum opt_kind kind;
-    const char *arg; /* what its value is called; NULL for a flag */
+    const char *arg; /* what its value is called; NULL for a flag. "a|b" are the values there are, FILE names a file */
     const char *help;
     void *dest; /* bool, const char *, uint64_t, struct opt_list */
 };
+
+/* "--complete=bash" or "zsh" in the place of options prints what a shell may complete (complete.c), like a --help. */
+#define OPTS_COMPLETE "--complete="
 
 enum opts_result { OPTS_GO_ON, OPTS_HELP_SHOWN, OPTS_WRONG };
 

@@ -1,0 +1,14 @@
+/*
+ * view.h - an answer of the server API for people: its members a line each, lists indented, times as times.
+ */
+#ifndef CMD_CRIERCTL_VIEW_H
+#define CMD_CRIERCTL_VIEW_H
+
+#include "core/base.h"
+
+/* Prints a JSON object that the server sent. */
+void view_object(struct span object);
+/* Prints the members of an object on one line, name=value. */
+void view_line(struct span object);
+
+#endif
