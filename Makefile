@@ -146,7 +146,7 @@ uninstall: ## takes away what `make install` put there, but the configuration
 man: all ## docs/man/ anew from the programs' --help
 	BUILD=$(BUILD) scripts/man
 
-.PHONY: run cluster test check check-unit check-integration check-asan check-tsan chaos fuzz lint bench format clean help
+.PHONY: run cluster test check check-unit check-integration check-asan check-tsan chaos fuzz lint bench bench-degradation scale format clean help
 run: all ## one broker with the embedded store, --dev, on loopback
 	@scripts/run
 cluster: ## a private redis-server, three brokers and haproxy on loopback; Ctrl-C ends all of it
@@ -176,6 +176,14 @@ bench: ## the figures of docs/performance.md, nchan beside them
 	@scripts/bootstrap bench
 	@$(MAKE) --no-print-directory all
 	@scripts/bench
+bench-degradation: ## whether a delivery costs more with more shards, more rooms, after a million connects; fails when it does
+	@scripts/bootstrap bench
+	@$(MAKE) --no-print-directory all
+	@scripts/degradation
+scale: ## 20 brokers on one Redis, 15,000 connections each: the run of docs/scaling.md
+	@scripts/bootstrap bench
+	@$(MAKE) --no-print-directory all
+	@scripts/scale
 format: ## clang-format over all C files
 	clang-format -i $$(git ls-files '*.c' '*.h')
 clean: ## removes what was built

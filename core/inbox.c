@@ -128,7 +128,7 @@ static bool has_room(const struct inbox *in, struct lane *l, unsigned tail)
     return tail - l->head_seen < in->capacity;
 }
 
-bool inbox_push(struct inbox *in, unsigned lane, struct item it)
+bool inbox_put(struct inbox *in, unsigned lane, struct item it)
 {
     assert(lane < in->nlanes);
     struct lane *l = &in->lanes[lane];
@@ -141,6 +141,13 @@ bool inbox_push(struct inbox *in, unsigned lane, struct item it)
     }
     l->items[tail & (in->capacity - 1)] = it;
     atomic_store_explicit(&l->tail, tail + 1, memory_order_release);
+    return true;
+}
+
+bool inbox_push(struct inbox *in, unsigned lane, struct item it)
+{
+    if (!inbox_put(in, lane, it))
+        return false;
     inbox_ring(in);
     return true;
 }

@@ -36,6 +36,9 @@ void inbox_set_wake(struct inbox *in, unsigned lane, struct inbox *producer);
 
 /* Producer of `lane`: true: the item was taken; false: the lane is full, nothing happened, a wake-up will come. */
 bool inbox_push(struct inbox *in, unsigned lane, struct item it) MUST_CHECK;
+/* The same without the doorbell, for a producer with more to come: it rings (inbox_ring) after the last, and after a
+ * false. */
+bool inbox_put(struct inbox *in, unsigned lane, struct item it) MUST_CHECK;
 /* Producer: free slots of the lane as seen now (a lower bound). */
 unsigned inbox_room(const struct inbox *in, unsigned lane);
 /* Any thread: rings the doorbell without an item. */

@@ -474,12 +474,19 @@ static void look_at_end(struct dispatcher *d)
         d->done = true;
 }
 
+static void ring_lanes(struct dispatcher *d)
+{
+    for (unsigned i = 0; i < d->env.nshards; i++)
+        outlane_ring(&d->lanes[i]);
+}
+
 static void end_turn(struct dispatcher *d)
 {
     for (unsigned i = 0; i < d->env.nshards; i++) {
         if (outlane_waiting(&d->lanes[i]))
             outlane_flush(&d->lanes[i]);
     }
+    ring_lanes(d);
     tell_main(d);
     metric_set(d->env.metrics, M_LANE_DEPTH, inbox_left(d));
     metric_add(d->env.metrics, M_LOOP_TURNS, 1);
@@ -491,6 +498,7 @@ static void *run(void *arg)
     struct dispatcher *d = arg;
     thread_role_set(ROLE_DISPATCHER);
     log_thread("dispatcher");
+    ring_lanes(d); /* what was said before this thread ran */
     while (!d->done) {
         if (event_base_loop(d->base, EVLOOP_ONCE) < 0) {
             log_line(LOG_ERROR, "dispatcher", "the event loop failed");

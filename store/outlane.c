@@ -12,6 +12,9 @@
  * While anything waits, later items wait behind it: the lane is looked at again (outlane_flush) when the shard has
  * made room and rung back, and before every push.
  *
+ * The shard is woken once for what one turn of the dispatcher's loop brought (or for OUTLANE_UNRUNG items), not at the
+ * first of it: what it finds together it writes together, however many shards share the cores.
+ *
  * Dispatcher thread: it is the lane's one producer.
  */
 #include "store/outlane.h"
@@ -108,9 +111,20 @@ bool outlane_waiting(const struct outlane *l)
            l->rooms_behind.count || l->count || !list_empty(&l->changes);
 }
 
+void outlane_ring(struct outlane *l)
+{
+    if (l->unrung)
+        inbox_ring(l->inbox);
+    l->unrung = 0;
+}
+
 static bool push(struct outlane *l, enum msg_kind kind, uint32_t arg, void *ptr)
 {
-    return inbox_push(l->inbox, l->lane, (struct item){kind, arg, ptr});
+    bool taken = inbox_put(l->inbox, l->lane, (struct item){kind, arg, ptr});
+    l->unrung += taken;
+    if (!taken || l->unrung >= OUTLANE_UNRUNG)
+        outlane_ring(l);
+    return taken;
 }
 
 static bool flush_replies(struct outlane *l)

@@ -16,6 +16,7 @@ struct presence;
 
 #define OUTLANE_URGENT   1024 /* live messages of high priority that wait for room */
 #define OUTLANE_CONTROLS 1024 /* ops that nobody here asked for, that wait for room */
+#define OUTLANE_UNRUNG   64   /* items after which the shard is woken though the turn goes on */
 
 struct outlane {
     struct inbox *inbox;
@@ -29,6 +30,7 @@ struct outlane {
     struct job **urgent;     /* ring of OUTLANE_URGENT, made when first needed */
     unsigned first, count;
     unsigned controls; /* of the replies: OP_CONTROL */
+    unsigned unrung;   /* items put into the lane since its doorbell was rung */
     bool state_pending, state;
     char *node;            /* a new name of the node */
     struct census *census; /* the page to be filled */
@@ -56,5 +58,7 @@ void outlane_census(struct outlane *l, struct census *page);
 /* Sends what waits, as far as there is room. */
 void outlane_flush(struct outlane *l);
 bool outlane_waiting(const struct outlane *l);
+/* At the end of a turn of the loop: tells the shard of what was put into its lane. */
+void outlane_ring(struct outlane *l);
 
 #endif

@@ -125,6 +125,8 @@ static int crowd_init(struct crowd *c, const struct options *o, struct board *b,
     struct peer_env *e = &c->env;
     struct slot *s = &b->slots[n];
     *e = (struct peer_env){.room = o->room, .user_prefix = o->user_prefix, .board = b, .slot = s, .noisy = true};
+    e->rooms = o->spread ? 1 : o->rooms;
+    e->spread = o->spread ? o->rooms : 0;
     e->hold_acks = strstr(o->url, "ack=explicit") != NULL;
     e->kind = kind_of(o->protocol);
     unsigned every = o->sample ? o->sample : o->rate ? 1 : 16;

@@ -32,7 +32,9 @@ static void put_messages(struct report *rep, struct run *r, const struct window 
     uint64_t n = w->b.tally.deliveries - w->a.tally.deliveries, reads = w->b.tally.reads - w->a.tally.reads;
     double secs = window_secs(w);
     report_count(rep, "size", o->size);
+    report_count(rep, "rooms", o->rooms);
     report_count(rep, "rate", o->rate);
+    report_count(rep, "burst", o->burst);
     report_count(rep, o->rate ? "window_unused" : "window", o->window);
     report_number(rep, "secs", secs, 3);
     report_count(rep, "deliveries", n);
@@ -58,6 +60,12 @@ static void say_messages(const struct run *r, const struct window *w, uint64_t l
             (unsigned long long)lost);
 }
 
+/* Of each message. */
+static uint64_t receivers(const struct options *o, bool unicast)
+{
+    return unicast ? 1 : o->spread ? o->subs / o->rooms : o->subs;
+}
+
 /* Clients are forked and connecting: to the end of the drain. */
 static int watch_messages(struct run *r, struct window *w, bool unicast)
 {
@@ -70,7 +78,7 @@ static int watch_messages(struct run *r, struct window *w, bool unicast)
     if (run_sleep(r, r->o->secs) || moment_take(r, &w->b))
         return -1;
     board_set_phase(r->board, PHASE_DRAIN);
-    if (run_drain(r, 0, unicast ? 1 : r->o->subs))
+    if (run_drain(r, 0, receivers(r->o, unicast)))
         return -1;
     w->end = board_tally(r->board);
     return 0;
@@ -81,7 +89,7 @@ static int finish_messages(struct run *r, const char *bench, bool unicast)
 {
     struct report *rep = malloc(sizeof *rep);
     struct window *w = calloc(1, sizeof *w);
-    uint64_t each = unicast ? 1 : r->o->subs;
+    uint64_t each = receivers(r->o, unicast);
     bool failed = !rep || !w || watch_messages(r, w, unicast);
     uint64_t deliveries = failed ? 0 : w->b.tally.deliveries - w->a.tally.deliveries;
     if (!failed && deliveries == 0) {

@@ -47,9 +47,13 @@ static const struct option_row ROWS[] = {
     ROW("subs", COUNT, subs, "1000", "subscribers, or connections"),
     ROW("conns", COUNT, subs, NULL, "the same"),
     ROW("procs", COUNT, procs, "2", "client processes"),
+    ROW("rooms", COUNT, rooms, "1",
+        "fanout: ROOM0, ROOM1, ...: a message to each in turn, every connection in all of them"),
+    ROW("spread", FLAG, spread, NULL, "fanout: every connection in one of the rooms"),
     ROW("size", COUNT, size, "128", "bytes of a payload (at least 48)"),
     ROW("window", COUNT, window, "64", "saturated: messages under way at most (unicast: all users together)"),
     ROW("rate", COUNT, rate, "0", "messages a second; 0 saturates"),
+    ROW("burst", COUNT, burst, "1", "at a rate: messages that leave together"),
     ROW("sample", COUNT, sample, "0", "latency of every n-th message; 0: 16 when saturated, else 1"),
     ROW("flight", COUNT, flight, "128", "handshakes under way at once"),
     ROW("count", COUNT, count, "20000", "costs: messages of each kind"),
@@ -143,8 +147,12 @@ static int check(const struct options *o)
         fprintf(stderr, "crier-bench: at least one subscriber a process, and at most 256 processes\n");
         return -1;
     }
-    if (o->size < 48 || o->size > 65536 || o->window == 0 || o->flight == 0) {
-        fprintf(stderr, "crier-bench: --size is 48 to 65536; --window and --flight at least 1\n");
+    if (o->rooms == 0 || o->rooms > 65535 || (o->rooms > 1 && !o->room) || (o->spread && o->subs % o->rooms)) {
+        fprintf(stderr, "crier-bench: --rooms wants --room, and with --spread a divisor of --subs\n");
+        return -1;
+    }
+    if (o->size < 48 || o->size > 65536 || o->window == 0 || o->burst == 0 || o->flight == 0) {
+        fprintf(stderr, "crier-bench: --size is 48 to 65536; --window, --flight and --burst at least 1\n");
         return -1;
     }
     return 0;

@@ -25,9 +25,11 @@ struct options {
     const char *tls; /* 1.2 | 1.3 | NULL: whatever is negotiated */
     unsigned subs;   /* connections, all processes together */
     unsigned procs;
+    unsigned rooms;    /* ROOM0, ROOM1, ... in turn; each connection is in all of them, or in one (spread) */
     unsigned size;     /* bytes of a payload */
     unsigned window;   /* messages not yet received by the slowest process */
     unsigned rate;     /* messages a second; 0: saturate */
+    unsigned burst;    /* at a rate: so many leave together, at the moment of the first */
     unsigned sample;   /* latency of every n-th message of a connection; 0: choose */
     unsigned flight;   /* handshakes under way at once, all processes together */
     unsigned count;    /* costs: messages of each kind */
@@ -37,7 +39,7 @@ struct options {
     unsigned total;    /* churn: connects; cluster: messages to single users */
     unsigned messages; /* cluster: messages to everybody */
     double secs, warm;
-    bool human;
+    bool human, spread;
     bool resume; /* TLS: resume one session */
 };
 

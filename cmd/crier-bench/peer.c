@@ -19,7 +19,9 @@ void peer_close(struct peer *p)
     link_close(&p->link);
     free(p->rest);
     free(p->mark);
+    free(p->nexts);
     p->rest = NULL;
+    p->nexts = NULL;
     p->mark = NULL;
     p->rest_n = 0;
     p->state = PEER_GONE;
@@ -46,7 +48,7 @@ int peer_dial(struct peer *p, struct peer_env *env)
     if (env->nports)
         to.sin_port = htons(env->ports[p->index % env->nports]);
     p->state = PEER_DIAL;
-    p->next = 0;
+    p->next = p->joined = 0;
     if (link_dial(&p->link, &to, p->index) == 0)
         return 0;
     peer_fail(p, env, "cannot connect", (struct span){0});
@@ -54,6 +56,8 @@ int peer_dial(struct peer *p, struct peer_env *env)
 }
 
 /* ---- towards READY ---- */
+
+#define JOIN_AT_ONCE 32
 
 void peer_ready(struct peer *p, struct peer_env *env)
 {
@@ -100,11 +104,26 @@ static int send_frame(struct peer *p, enum ws_opcode op, const void *payload, si
     return link_write(&p->link, out, head + n);
 }
 
+static int subscribe(struct peer *p, struct peer_env *env, unsigned room)
+{
+    char text[256], number[16] = "";
+    if (env->rooms > 1 || env->spread)
+        snprintf(number, sizeof number, "%u", room);
+    int n = snprintf(text, sizeof text, "{\"type\":\"subscribe\",\"ref\":1,\"room\":\"%s%s\"}", env->room, number);
+    return n > 0 && (size_t)n < sizeof text ? send_frame(p, WS_TEXT, text, (size_t)n) : -1;
+}
+
+/* The first rooms, or the next ones when those are confirmed: a few at a time, so that they fit the socket. */
 static int send_subscribe(struct peer *p, struct peer_env *env)
 {
-    char text[256];
-    int n = snprintf(text, sizeof text, "{\"type\":\"subscribe\",\"ref\":1,\"room\":\"%s\"}", env->room);
-    return n > 0 && (size_t)n < sizeof text ? send_frame(p, WS_TEXT, text, (size_t)n) : -1;
+    if (env->spread)
+        return subscribe(p, env, p->index % env->spread);
+    if (env->rooms > 1 && !p->nexts && !(p->nexts = calloc(env->rooms, sizeof *p->nexts)))
+        return -1;
+    for (unsigned i = p->joined; i < env->rooms && i < p->joined + JOIN_AT_ONCE; i++)
+        if (subscribe(p, env, i) < 0)
+            return -1;
+    return 0;
 }
 
 void peer_ack(struct peer *p, struct peer_env *env)
@@ -128,16 +147,16 @@ static bool on_greeting(struct peer *p, struct peer_env *env, struct span text)
         peer_fail(p, env, "the server answered", text);
         return false;
     }
-    if (p->state == PEER_WELCOME && welcome && env->room) {
+    bool joined = p->state == PEER_SUBSCRIBE && ok, first = p->state == PEER_WELCOME && welcome;
+    if (joined)
+        p->joined++;
+    if (first && env->room)
         p->state = PEER_SUBSCRIBE;
-        if (send_subscribe(p, env) < 0) {
-            peer_fail(p, env, "cannot subscribe", (struct span){0});
-            return false;
-        }
-    } else if ((p->state == PEER_WELCOME && welcome) || (p->state == PEER_SUBSCRIBE && ok)) {
+    if ((first && !env->room) || (joined && p->joined == env->rooms))
         peer_ready(p, env);
-    }
-    return true;
+    else if ((first || (joined && p->joined % JOIN_AT_ONCE == 0)) && send_subscribe(p, env) < 0)
+        peer_fail(p, env, "cannot subscribe", (struct span){0});
+    return p->state != PEER_GONE;
 }
 
 /* The answer to the upgrade. Bytes used, 0: more wanted, -1: refused (the peer is gone). */
@@ -169,15 +188,19 @@ static uint64_t now_ns(void)
 
 void peer_stamp(struct peer *p, struct peer_env *env, const char *at, struct batch *b)
 {
-    uint64_t seq = stamp_seq(at);
-    b->deliveries++;
-    if (seq < p->next) {
-        b->deliveries--;
+    uint64_t seq = stamp_seq(at), room = seq >> 32, next = p->next;
+    if (p->nexts && room < env->rooms)
+        next = stamp_number((unsigned)room, p->nexts[room]);
+    if (seq < next) {
         b->duplicates++;
         return;
     }
-    b->lost += seq - p->next;
-    p->next = seq + 1;
+    b->deliveries++;
+    b->lost += seq - next;
+    if (p->nexts)
+        p->nexts[room] = (uint32_t)seq + 1;
+    else
+        p->next = seq + 1;
     if (b->measuring && ((seq + p->index) & env->sample) == 0) {
         if (!b->now)
             b->now = now_ns();

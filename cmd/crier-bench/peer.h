@@ -21,10 +21,12 @@ enum peer_state { PEER_IDLE, PEER_DIAL, PEER_UPGRADE, PEER_WELCOME, PEER_SUBSCRI
 struct peer {
     struct link link;
     enum peer_state state;
-    unsigned index; /* among all processes: names the user; churn: of the dial */
-    uint64_t next;  /* the number expected */
-    uint64_t seq;   /* of the last stored message, where acks are held back */
-    uint8_t *rest;  /* the piece of a frame that was read, or NULL */
+    unsigned index;  /* among all processes: names the user; churn: of the dial */
+    uint64_t next;   /* the number expected, in a single stream */
+    uint32_t *nexts; /* the same for each room, where there are several */
+    uint32_t joined; /* rooms that were confirmed */
+    uint64_t seq;    /* of the last stored message, where acks are held back */
+    uint8_t *rest;   /* the piece of a frame that was read, or NULL */
     uint32_t rest_n;
     char *mark; /* poll: headers of the last answer that the next question repeats (nchan), or NULL */
 };
@@ -33,7 +35,9 @@ struct peer {
 struct peer_env {
     struct url url;
     const char *room, *user_prefix;
-    bool hold_acks; /* the seq of messages is remembered, for peer_ack */
+    unsigned rooms;  /* each peer joins so many */
+    unsigned spread; /* rooms among which each joins one; 0: it joins them all */
+    bool hold_acks;  /* the seq of messages is remembered, for peer_ack */
     enum peer_kind kind;
     unsigned nports; /* 0: that of the URL */
     uint16_t ports[64];

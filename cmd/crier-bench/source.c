@@ -55,6 +55,22 @@ static uint64_t next_random(struct source *s)
     return s->random;
 }
 
+static int add_to_room(struct source *s, uint64_t k, uint64_t stamp_ns)
+{
+    const struct options *o = s->o;
+    char room[96] = "";
+    unsigned n = (unsigned)(k % o->rooms);
+    uint64_t number = k;
+    if (o->rooms > 1 || o->spread) {
+        snprintf(room, sizeof room, "%s%u", o->room, n);
+        number = o->spread ? k / o->rooms : stamp_number(n, k / o->rooms);
+    } else if (o->room) {
+        snprintf(room, sizeof room, "%s", o->room);
+    }
+    stamp_write(&s->stamp, s->payload, o->size, number, stamp_ns);
+    return wire_add(&s->wire, room, FEED_ALL, s->payload, o->size);
+}
+
 static int add_one(struct source *s, uint64_t stamp_ns)
 {
     char user[64];
@@ -63,8 +79,7 @@ static int add_one(struct source *s, uint64_t stamp_ns)
     switch (s->aim) {
     case AIM_ROOM:
     case AIM_EVERYBODY:
-        stamp_write(&s->stamp, s->payload, s->o->size, k, stamp_ns);
-        return wire_add(&s->wire, s->o->room ? s->o->room : "", FEED_ALL, s->payload, s->o->size);
+        return add_to_room(s, k, stamp_ns);
     case AIM_TURN:
         index = (uint32_t)(k % s->o->subs);
         seq = k / s->o->subs;
@@ -88,9 +103,11 @@ static int send_out(struct source *s)
 /* Messages that were received, or are known to be lost, by the slowest. */
 static uint64_t received(struct source *s)
 {
+    struct tally t = board_tally(s->board);
+    if (s->aim == AIM_ROOM && s->o->spread)
+        return (t.deliveries + t.lost) * s->o->rooms / s->o->subs;
     if (s->aim == AIM_ROOM || s->aim == AIM_EVERYBODY)
         return board_slowest(s->board);
-    struct tally t = board_tally(s->board);
     return t.deliveries + t.lost - s->base;
 }
 
@@ -132,12 +149,12 @@ static int pace(struct source *s)
 {
     uint64_t start = now_ns(), step = 1000000000u / s->o->rate;
     while (!over(s)) {
-        uint64_t now = now_ns(), due = start + s->published * step;
+        uint64_t now = now_ns(), due = start + s->published / s->o->burst * s->o->burst * step;
         if (now < due) {
             sleep_until(due);
             continue;
         }
-        for (unsigned n = 0; n < BURST && due <= now && s->published < s->limit; n++, due += step)
+        for (unsigned n = 0; n < s->o->burst && s->published < s->limit; n++)
             if (add_one(s, due) < 0)
                 return -1;
         if (send_out(s) < 0)

@@ -25,6 +25,11 @@ void stamp_write(const struct stamp *s, char *out, size_t size, uint64_t seq, ui
 const char *stamp_find(struct stamp *s, const uint8_t *p, size_t n);
 /* The first stamp of this run at or behind p, for bodies that hold several; NULL: none. */
 const char *stamp_next(const struct stamp *s, const uint8_t *p, size_t n);
+/* A number of one of several streams: at most 65,535 of them, 2^32 numbers each. */
+static inline uint64_t stamp_number(unsigned stream, uint64_t n)
+{
+    return (uint64_t)stream << 32 | (n & UINT32_MAX);
+}
 /* From what stamp_find or stamp_next returned. */
 uint64_t stamp_seq(const char *at);
 uint64_t stamp_ns(const char *at);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 /* cmocka needs the four above */
 #include <cmocka.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -169,6 +170,50 @@ static void what_still_waits_is_freed(void **state)
     assert_true(outlane_waiting(&s->lane)); /* the sanitizer sees whether teardown frees all of it */
 }
 
+static bool rung(struct shard *s)
+{
+    struct pollfd p = {.fd = inbox_fd(s->inbox), .events = POLLIN};
+    return poll(&p, 1, 0) == 1;
+}
+
+static void the_doorbell_is_rung_once_a_turn(void **state)
+{
+    struct shard *s = *state;
+    outlane_ring(&s->lane);
+    assert_false(rung(s)); /* nothing to tell */
+    outlane_job(&s->lane, make(TARGET_ROOM, "r", 0, PRIO_NORMAL));
+    outlane_reply(&s->lane, op_new(OP_ACK));
+    assert_false(rung(s));
+    outlane_ring(&s->lane);
+    assert_true(rung(s));
+    drain_all(s);
+    assert_false(rung(s));
+    outlane_ring(&s->lane);
+    assert_false(rung(s)); /* it was told already */
+    /* A lane that fills before the turn is over does not wait for its end. */
+    for (unsigned i = 0; i < CAPACITY; i++)
+        outlane_job(&s->lane, make(TARGET_ROOM, "r", 0, PRIO_NORMAL));
+    assert_false(rung(s));
+    outlane_reply(&s->lane, op_new(OP_ACK));
+    assert_true(rung(s));
+    drain_all(s);
+    assert_int_equal(s->n, 2 + CAPACITY + 1);
+}
+
+static void a_long_turn_rings_before_its_end(void **state)
+{
+    struct shard *s = *state;
+    outlane_fini(&s->lane);
+    inbox_free(s->inbox, NULL, NULL);
+    s->inbox = inbox_new(1, 1024);
+    outlane_init(&s->lane, s->inbox, 0, &s->metrics);
+    for (unsigned i = 0; i < OUTLANE_UNRUNG - 1; i++)
+        outlane_job(&s->lane, make(TARGET_ROOM, "r", 0, PRIO_NORMAL));
+    assert_false(rung(s));
+    outlane_job(&s->lane, make(TARGET_ROOM, "r", 0, PRIO_NORMAL));
+    assert_true(rung(s));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -180,6 +225,8 @@ int main(void)
         T(replies_and_state_are_never_lost),
         T(what_waits_goes_first),
         T(what_still_waits_is_freed),
+        T(the_doorbell_is_rung_once_a_turn),
+        T(a_long_turn_rings_before_its_end),
     };
     return cmocka_run_group_tests_name("outlane", tests, NULL, NULL);
 }
