@@ -5,7 +5,10 @@
 
 SAN    ?=
 CC     := $(if $(filter default,$(origin CC)),gcc,$(CC))
-BUILD  ?= build$(if $(SAN),-$(SAN))$(if $(findstring clang,$(CC)),-clang)
+# An empty BUILD, too, means the usual folder, and not the root of the file system.
+ifeq ($(BUILD),)
+BUILD  := build$(if $(SAN),-$(SAN))$(if $(findstring clang,$(CC)),-clang)
+endif
 VERSION := 0.1.0
 
 # As many compilers as cores, unless the caller says otherwise.
