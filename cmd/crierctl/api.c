@@ -19,6 +19,10 @@ bool api_init(struct api *a, const struct server *s)
         complain(CTL_USAGE, "%s", err);
         return false;
     }
+    if (a->url.raw) {
+        complain(CTL_USAGE, "--url '%s': this command speaks HTTP; tcp:// is for listen", s->url);
+        return false;
+    }
     return true;
 }
 

@@ -1,9 +1,7 @@
 /*
- * cmd_listen.c - crierctl listen: a well-behaved client. It acknowledges stored messages once they are printed, drops
- * what it has seen, answers silence by reconnecting with a jittered back-off, and brings its device name and last seq
- * along, so that nothing stored is missed in between.
- *
- * Both codecs end in one place: a msgpack message is turned into its JSON form first.
+ * cmd_listen.c - crierctl listen: a well-behaved client over any of the ways (way.h). It acknowledges stored messages
+ * once they are printed, drops what it has seen, answers silence by reconnecting with a jittered back-off, and brings
+ * its device name and last seq along, so that nothing stored is missed in between.
  */
 #include <openssl/rand.h>
 #include <stdio.h>
@@ -13,12 +11,9 @@
 #include "cmd/crierctl/json_find.h"
 #include "cmd/crierctl/opts.h"
 #include "cmd/crierctl/show.h"
-#include "cmd/crierctl/ws_client.h"
-#include "proto/codec.h"
-#include "proto/mp.h"
-#include "proto/transcode.h"
+#include "cmd/crierctl/way.h"
 
-enum { FIRST_WAIT_MS = 200, LONGEST_WAIT_MS = 15000, MAX_TEXT = 64 * 1024 * 1024 };
+enum { FIRST_WAIT_MS = 200, LONGEST_WAIT_MS = 15000 };
 
 struct listen {
     struct server server;
@@ -27,10 +22,10 @@ struct listen {
     struct opt_list rooms;
     uint64_t count; /* messages still to print; OPT_UNSET: for ever */
     bool no_reconnect;
-    enum codec codec;
     struct show show;
 
-    struct ws ws;
+    struct way way;
+    struct way_ask ask;
     char device[80];
     uint64_t last, acked;    /* highest seq printed, acknowledged */
     unsigned silence_ms;     /* after which the connection counts as dead */
@@ -43,64 +38,32 @@ struct listen {
 /* What a connection's end means. */
 enum outcome { DONE, AGAIN, GIVE_UP, NOBODY_THERE };
 
-static bool target(const struct listen *l, struct buf *b)
-{
-    bool ok = buf_append_str(b, "/ws?ack=explicit");
-    if (ok && !l->server.token && l->user) {
-        ok = buf_append_str(b, "&user=") && append_escaped(b, l->user);
-    }
-    if (ok && l->device[0]) {
-        ok = buf_append_str(b, "&device=") && append_escaped(b, l->device);
-    }
-    if (ok && l->last) {
-        ok = buf_printf(b, "&since=%llu", (unsigned long long)l->last);
-    }
-    return ok && buf_append_byte(b, '\0');
-}
-
 /* ---- what is sent ---- */
-
-static bool send_command(struct listen *l, struct buf *b, bool built)
-{
-    bool ok = built && ws_send(&l->ws, l->codec == CODEC_JSON ? WS_TEXT : WS_BINARY, buf_span(b));
-    buf_fini(b);
-    return ok;
-}
 
 static bool send_ack(struct listen *l)
 {
-    struct buf b;
-    bool built;
+    char command[64];
     if (l->acked >= l->last) {
         return true;
     }
     l->acked = l->last;
-    buf_init(&b, 128);
-    if (l->codec == CODEC_JSON) {
-        built = buf_printf(&b, "{\"type\":\"ack\",\"seq\":%llu}", (unsigned long long)l->last);
-    } else {
-        built = mp_write_map(&b, 2) && mp_write_str(&b, SPAN_LIT("type")) && mp_write_str(&b, SPAN_LIT("ack")) &&
-                mp_write_str(&b, SPAN_LIT("seq")) && mp_write_uint(&b, l->last);
+    if (l->way.t->ack) {
+        return l->way.t->ack(&l->way, l->last);
     }
-    return send_command(l, &b, built);
+    int n = snprintf(command, sizeof(command), "{\"type\":\"ack\",\"seq\":%llu}", (unsigned long long)l->last);
+    return l->way.t->send(&l->way, span_of(command, (size_t)n));
 }
 
 /* The ref of a subscribe is the room's place in the list, from 1. */
 static bool send_subscribe(struct listen *l, unsigned i)
 {
     struct buf b;
-    bool built;
-    struct span room = span_str(l->rooms.v[i]);
     buf_init(&b, 4096);
-    if (l->codec == CODEC_JSON) {
-        built = buf_printf(&b, "{\"type\":\"subscribe\",\"ref\":%u,\"room\":", i + 1) && json_write_string(&b, room) &&
-                buf_append_byte(&b, '}');
-    } else {
-        built = mp_write_map(&b, 3) && mp_write_str(&b, SPAN_LIT("type")) && mp_write_str(&b, SPAN_LIT("subscribe")) &&
-                mp_write_str(&b, SPAN_LIT("ref")) && mp_write_uint(&b, i + 1) && mp_write_str(&b, SPAN_LIT("room")) &&
-                mp_write_str(&b, room);
-    }
-    return send_command(l, &b, built);
+    bool ok = buf_printf(&b, "{\"type\":\"subscribe\",\"ref\":%u,\"room\":", i + 1) &&
+              json_write_string(&b, span_str(l->rooms.v[i])) && buf_append_byte(&b, '}') &&
+              l->way.t->send(&l->way, buf_span(&b));
+    buf_fini(&b);
+    return ok;
 }
 
 /* ---- what comes ---- */
@@ -122,7 +85,7 @@ static bool on_welcome(struct listen *l, struct span m)
               l->device[0] ? l->device : "-", (unsigned long long)pending);
     l->been_connected = true;
     l->failures = 0;
-    for (unsigned i = 0; i < l->rooms.n; i++) {
+    for (unsigned i = 0; i < l->rooms.n && l->way.t->asks; i++) {
         if (!send_subscribe(l, i)) {
             return false;
         }
@@ -145,6 +108,7 @@ static void on_message(struct listen *l, struct span m)
     if (l->count != OPT_UNSET) {
         l->count--;
     }
+    l->ask.count = l->count;
 }
 
 static const char *room_of_ref(const struct listen *l, struct span m)
@@ -206,8 +170,10 @@ static enum outcome on_object(struct listen *l, struct span m)
     } else if (!strcmp(type, "error")) {
         return on_error(l, m);
     } else if (!strcmp(type, "ok")) {
+        char named[160] = "?";
         const char *room = room_of_ref(l, m);
-        show_note(&l->show, "in the room %s", room ? room : "?");
+        (void)!json_find_text(m, "room", named, sizeof(named));
+        show_note(&l->show, "in the room %s", room ? room : named);
     } else if (!strcmp(type, "gap")) {
         on_gap(l, m);
     } else if (!strcmp(type, "closing")) {
@@ -218,30 +184,13 @@ static enum outcome on_object(struct listen *l, struct span m)
     return AGAIN;
 }
 
-static enum outcome on_frame(struct listen *l)
-{
-    struct buf text;
-    if (l->codec == CODEC_JSON) {
-        return on_object(l, buf_span(&l->ws.message));
-    }
-    buf_init(&text, MAX_TEXT);
-    enum outcome o = AGAIN;
-    if (transcode_msgpack_to_json(buf_span(&l->ws.message), &text)) {
-        o = on_object(l, buf_span(&text));
-    } else {
-        show_note(&l->show, "the server sent a frame that is no msgpack value");
-    }
-    buf_fini(&text);
-    return o;
-}
-
 /* ---- connections ---- */
 
 /* Is it of any use to come back after this close code? */
 static enum outcome on_closed(struct listen *l)
 {
-    unsigned code = l->ws.close_code;
-    show_note(&l->show, "closed: %u %s", code, l->ws.close_reason);
+    unsigned code = l->way.close_code;
+    show_note(&l->show, "closed: %u %s", code, l->way.close_reason);
     switch (code) {
     case 1002: /* protocol */
     case 1003:
@@ -254,7 +203,7 @@ static enum outcome on_closed(struct listen *l)
     case 4004: /* protocol */
     case 4009: /* disconnected by the server */
     case 4010: /* another connection of this device took over */
-        complain(CTL_REFUSED, "closed by the server: %u %s", code, l->ws.close_reason);
+        complain(CTL_REFUSED, "closed by the server: %u %s", code, l->way.close_reason);
         return GIVE_UP;
     default:
         return AGAIN;
@@ -267,16 +216,16 @@ static enum outcome receive(struct listen *l)
     bool asked = false;
     enum outcome o = AGAIN;
     while (o == AGAIN) {
-        switch (ws_next(&l->ws, asked ? 10000 : l->silence_ms)) {
+        switch (l->way.t->next(&l->way, asked ? 10000 : l->silence_ms)) {
         case WS_MESSAGE:
             asked = false;
-            o = on_frame(l);
-            if ((o == DONE || !ws_more(&l->ws)) && !send_ack(l)) {
+            o = on_object(l, buf_span(&l->way.object));
+            if ((o == DONE || !l->way.t->more(&l->way)) && !send_ack(l)) {
                 return o;
             }
             continue;
         case WS_SILENCE:
-            if (asked || !ws_send(&l->ws, WS_PING, span_str(NULL))) {
+            if (asked || !l->way.t->ping || !l->way.t->ping(&l->way)) {
                 show_note(&l->show, "no sign of life from the server");
                 return AGAIN;
             }
@@ -289,23 +238,28 @@ static enum outcome receive(struct listen *l)
     return o;
 }
 
+/* There is no welcome to a poll. */
+static void polling(struct listen *l)
+{
+    show_note(&l->show, "polling %s as %s, device %s", l->url.host_port, l->user ? l->user : "the token says",
+              l->device[0] ? l->device : "poll");
+    l->been_connected = true;
+    l->failures = 0;
+}
+
 static enum outcome connect_once(struct listen *l)
 {
     char err[1024];
-    struct buf path;
-    buf_init(&path, 8192);
     enum outcome o = NOBODY_THERE;
-    if (!target(l, &path)) {
-        buf_fini(&path);
-        complain(CTL_USAGE, "out of memory");
-        return GIVE_UP;
-    }
-    const char *subprotocol = l->codec == CODEC_JSON ? "crier.v1.json" : "crier.v1.msgpack";
-    switch (ws_open(&l->ws, &l->url, &l->server, (const char *)path.data, subprotocol, err, sizeof(err))) {
+    l->ask.since = l->last;
+    switch (way_open(&l->way, err, sizeof(err))) {
     case WS_OPEN:
         l->acked = 0; /* what was printed last may not have been acknowledged */
+        if (l->way.t == &way_poll) {
+            polling(l);
+        }
         o = receive(l);
-        ws_end(&l->ws, o == DONE || o == GIVE_UP ? 1000 : 0);
+        way_end(&l->way, o == DONE || o == GIVE_UP ? 1000 : 0);
         break;
     case WS_OPEN_REFUSED:
         complain(CTL_REFUSED, "%s", err);
@@ -319,7 +273,6 @@ static enum outcome connect_once(struct listen *l)
         }
         break;
     }
-    buf_fini(&path);
     return o;
 }
 
@@ -367,7 +320,36 @@ static enum ctl_exit listen_on(struct listen *l)
     }
 }
 
-static bool check(struct listen *l, const char *device, const char *codec)
+/* The ways that --transport and --codec name. */
+static bool choose(struct listen *l, const char *transport, const char *codec)
+{
+    const struct transport *t = way_find(transport ? transport : l->url.raw ? "tcp" : "ws");
+    if (!t || (codec && strcmp(codec, "json") != 0 && strcmp(codec, "msgpack") != 0)) {
+        complain(CTL_USAGE, t ? "--codec is json or msgpack" : "--transport is ws, sse, poll or tcp");
+        return false;
+    }
+    bool msgpack = codec && !strcmp(codec, "msgpack");
+    if (msgpack && !t->msgpack) {
+        complain(CTL_USAGE, "--transport %s speaks JSON alone", t->name);
+        return false;
+    }
+    if ((t == &way_tcp) != l->url.raw) {
+        complain(CTL_USAGE,
+                 "--transport tcp goes with --url tcp://HOST:PORT or tcps://HOST:PORT, the others with http(s)");
+        return false;
+    }
+    l->ask = (struct way_ask){.server = &l->server,
+                              .url = &l->url,
+                              .user = l->user,
+                              .device = l->device,
+                              .rooms = &l->rooms,
+                              .codec = msgpack ? CODEC_MSGPACK : CODEC_JSON,
+                              .count = l->count};
+    way_init(&l->way, t, &l->ask);
+    return true;
+}
+
+static bool check(struct listen *l, const char *device)
 {
     char err[512];
     if (!url_parse(l->server.url, &l->url, err, sizeof(err))) {
@@ -378,11 +360,6 @@ static bool check(struct listen *l, const char *device, const char *codec)
         complain(CTL_USAGE, "listen wants --user USER, --token JWT, or at least --room ROOM");
         return false;
     }
-    if (codec && strcmp(codec, "json") != 0 && strcmp(codec, "msgpack") != 0) {
-        complain(CTL_USAGE, "--codec is json or msgpack, not '%s'", codec);
-        return false;
-    }
-    l->codec = codec && !strcmp(codec, "msgpack") ? CODEC_MSGPACK : CODEC_JSON;
     if (device && (strlen(device) > 64 || !*device)) {
         complain(CTL_USAGE, "--device is a name of 1 to 64 bytes");
         return false;
@@ -398,7 +375,7 @@ static bool check(struct listen *l, const char *device, const char *codec)
 static enum ctl_exit run(const struct subcommand *self, int argc, char **argv)
 {
     struct listen l = {.count = OPT_UNSET, .silence_ms = 65000};
-    const char *device = NULL, *codec = NULL;
+    const char *device = NULL, *codec = NULL, *transport = NULL;
     bool json = false;
     const struct opt opts[] = {
         {"user", OPT_TEXT, "USER", "who to be at a --dev broker (else the token says it)", &l.user},
@@ -406,7 +383,9 @@ static enum ctl_exit run(const struct subcommand *self, int argc, char **argv)
         {"device", OPT_TEXT, "NAME", "a name to keep: the next listen goes on where this one ended", &device},
         {"since", OPT_NUMBER, "SEQ", "the last seq already seen", &l.last},
         {"json", OPT_FLAG, NULL, "one JSON object a line", &json},
-        {"codec", OPT_TEXT, "json|msgpack", "what goes over the wire (json)", &codec},
+        {"transport", OPT_TEXT, "ws|sse|poll|tcp", "how: a WebSocket (ws), an event stream, polls, bare TCP",
+         &transport},
+        {"codec", OPT_TEXT, "json|msgpack", "what goes over the wire (json); sse and poll have JSON alone", &codec},
         {"count", OPT_NUMBER, "N", "end after N messages", &l.count},
         {"no-reconnect", OPT_FLAG, NULL, "end when the connection does", &l.no_reconnect},
     };
@@ -418,20 +397,25 @@ static enum ctl_exit run(const struct subcommand *self, int argc, char **argv)
     case OPTS_GO_ON:
         break;
     }
-    if (!check(&l, device, codec)) {
+    if (!check(&l, device) || !choose(&l, transport, codec)) {
         return CTL_USAGE;
     }
     show_init(&l.show, json);
-    return listen_on(&l);
+    enum ctl_exit code = listen_on(&l);
+    way_fini(&l.way);
+    return code;
 }
 
 const struct subcommand cmd_listen = {
     .name = "listen",
     .summary = "print a user's messages and those of rooms as they come",
-    .about = "usage: crierctl listen --user USER [--room ROOM...]\n"
-             "Messages go to standard output, what happens around them to standard error. Connections that end are\n"
-             "made again; only a first one that fails, or a refusal, ends the command.",
+    .about =
+        "usage: crierctl listen --user USER [--room ROOM...]\n"
+        "Messages go to standard output, what happens around them to standard error. Connections that end are\n"
+        "made again; only a first one that fails, or a refusal, ends the command. Polls take rooms with history alone.",
     .examples = "crierctl listen --user alice --room news\n"
+                "crierctl listen --user alice --transport sse --room chat.1\n"
+                "crierctl listen --user alice --url tcp://localhost:9000 --codec msgpack\n"
                 "crierctl listen --token $TOKEN --device box-7 --json | jq .data",
     .run = run,
 };

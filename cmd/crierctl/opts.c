@@ -24,7 +24,9 @@ struct tables {
 static void common_options(struct tables *t, struct server *s)
 {
     const struct opt table[COMMON_OPTIONS] = {
-        {"url", OPT_TEXT, "URL", "http(s)://HOST[:PORT] (env CRIER_URL; default http://localhost:8080)", &s->url},
+        {"url", OPT_TEXT, "URL",
+         "http(s)://HOST[:PORT], for listen tcp(s)://HOST:PORT too (env CRIER_URL; default http://localhost:8080)",
+         &s->url},
         {"api-key", OPT_TEXT, "KEY", "key of the server API (env CRIER_API_KEY); a --dev broker needs none",
          &s->api_key},
         {"token", OPT_TEXT, "JWT", "the client's token (env CRIER_TOKEN); a --dev broker needs none", &s->token},

@@ -18,16 +18,18 @@ static bool copy(char *out, size_t cap, const char *from, size_t n)
 }
 
 /* The text behind "scheme://"; NULL when the scheme is none of ours. */
-static const char *take_scheme(const char *text, bool *tls)
+static const char *take_scheme(const char *text, struct url *u)
 {
     static const struct {
         const char *name;
-        bool tls;
-    } schemes[] = {{"http://", false}, {"https://", true}, {"ws://", false}, {"wss://", true}};
+        bool tls, raw;
+    } schemes[] = {{"http://", false, false}, {"https://", true, false}, {"ws://", false, false},
+                   {"wss://", true, false},   {"tcp://", false, true},   {"tcps://", true, true}};
     for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
         size_t n = strlen(schemes[i].name);
         if (!strncasecmp(text, schemes[i].name, n)) {
-            *tls = schemes[i].tls;
+            u->tls = schemes[i].tls;
+            u->raw = schemes[i].raw;
             return text + n;
         }
     }
@@ -54,7 +56,7 @@ static bool take_authority(const char *s, size_t n, struct url *u)
         return false;
     }
     if (!port) {
-        return copy(u->port, sizeof(u->port), u->tls ? "443" : "80", u->tls ? 3 : 2);
+        return !u->raw && copy(u->port, sizeof(u->port), u->tls ? "443" : "80", u->tls ? 3 : 2);
     }
     size_t digits = strspn(port, "0123456789");
     return digits > 0 && port + digits == end && copy(u->port, sizeof(u->port), port, digits) &&
@@ -64,9 +66,9 @@ static bool take_authority(const char *s, size_t n, struct url *u)
 bool url_parse(const char *text, struct url *u, char *err, size_t errlen)
 {
     memset(u, 0, sizeof(*u));
-    const char *rest = take_scheme(text, &u->tls);
+    const char *rest = take_scheme(text, u);
     if (!rest) {
-        snprintf(err, errlen, "--url '%s' should begin with http://, https://, ws:// or wss://", text);
+        snprintf(err, errlen, "--url '%s' should begin with http://, https://, ws://, wss://, tcp:// or tcps://", text);
         return false;
     }
     size_t n = strcspn(rest, "/?#");
@@ -81,7 +83,7 @@ bool url_parse(const char *text, struct url *u, char *err, size_t errlen)
     }
     if (!printable || memchr(rest, '@', n) || strpbrk(path, "?#") || !take_authority(rest, n, u) ||
         !copy(u->base, sizeof(u->base), path, base)) {
-        snprintf(err, errlen, "--url '%s' should look like http://HOST:PORT", text);
+        snprintf(err, errlen, "--url '%s' should look like %s://HOST:PORT", text, u->raw ? "tcp" : "http");
         return false;
     }
     snprintf(u->host_port, sizeof(u->host_port), "%.*s", (int)n, rest);

@@ -1,5 +1,5 @@
 /*
- * url.h - http, https, ws and wss URLs of a server, taken apart.
+ * url.h - http, https, ws, wss, tcp and tcps URLs of a server, taken apart.
  */
 #ifndef CMD_CRIERCTL_URL_H
 #define CMD_CRIERCTL_URL_H
@@ -8,6 +8,7 @@
 
 struct url {
     bool tls;
+    bool raw;            /* tcp, tcps: no HTTP behind it */
     char host[256];      /* without the brackets of an IPv6 address */
     char port[6];        /* digits */
     char host_port[270]; /* as it goes into the Host field */

@@ -200,6 +200,11 @@ for (const store of ['memory', 'redis']) {
     await call(broker, 'poll', 200, { query: { user: 'v', device: 'p' } });
     await call(broker, 'push', 200, { body: { user: 'v', data: 1 } });
     await until(async () => (await call(broker, 'poll', 200, { query: { user: 'v', device: 'p' } })).json.messages.length === 1, 'a message polled');
+    const start = await call(broker, 'poll', 200, { query: { user: 'q', device: 'p', rooms: 'chat.9' } });
+    await call(broker, 'pushBatch', 200, { body: Array.from({ length: 60 }, (_, i) => ({ room: 'chat.9', data: i })) });
+    await until(async () => (await call(broker, 'poll', 200, { query: { user: 'q', device: 'p', rooms: 'chat.9', ack: 'explicit', after: start.json.cursor } })).json.gaps, 'a gap of a room');
+    await call(broker, 'send', 200, { query: { user: 'v' }, body: { type: 'history', room: 'chat.1', limit: 2 } });
+    await call(broker, 'send', 200, { query: { user: 'v' }, body: { type: 'presence', room: 'hall.1' } });
     await call(broker, 'send', 200, { query: { user: 'v' }, body: { type: 'send', ref: 1, user: 'u', data: 'hi' } });
     await call(broker, 'send', 200, { query: { user: 'v' }, body: { type: 'send', ref: 'r', room: 'plain', data: 'hi' }, msgpack: true });
     for (const id of ['preflightEvents', 'preflightPoll', 'preflightSend']) await call(broker, id, 204, { headers: { origin: 'http://localhost:3000' } });
