@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { EventSource } from 'eventsource';
 import { Broker } from './lib/broker.mjs';
+import { Chromium, noChromium } from './lib/chromium.mjs';
 import { DEADLINE, assert, scenario, until, within } from './lib/harness.mjs';
 import { freePort } from './lib/proc.mjs';
 import { Raw } from './lib/raw.mjs';
@@ -360,4 +361,50 @@ scenario('an EventSource in rooms with history and a broker that is killed: noth
     const list = messages().filter((m) => String(m.room) === t);
     assert.ok(list.every((m, i) => i === 0 || m.seq > list[i - 1].seq), `${t} in order`);
   }
+});
+
+/* What a page's own EventSource makes of it: no wrapper, no library. */
+scenario("Chromium's EventSource over restarts of the broker, gentle and not: nothing lost, nothing twice", { core: true, skip: noChromium, timeout: 120000 }, async (ctx) => {
+  const { redis } = await ctx.redis();
+  const prefix = ctx.newPrefix();
+  const port = await freePort();
+  const args = ['--room-history', 'h.*:1000:1d'];
+  const other = await ctx.broker({ redis, prefix, args });
+  const start = () => ctx.broker({ redis, prefix, args, listen: `127.0.0.1:${port}` });
+  let broker = await start();
+  const browser = await Chromium.start(ctx);
+  const tab = await browser.tab(`http://127.0.0.1:${port}/console/`);
+  await tab.run(`(() => {
+    globalThis.got = [];
+    globalThis.opened = 0;
+    const keep = (e) => got.push({ ...JSON.parse(e.data), at: e.lastEventId, on: e.type });
+    globalThis.es = new EventSource('/events?user=alice&device=tab&rooms=h.x,h.y');
+    es.onopen = () => { opened += 1; };
+    for (const type of ['message', 'paid', 'ok', 'welcome', 'gap']) es.addEventListener(type, keep);
+  })()`);
+  await tab.until(`got.filter((e) => e.on === 'ok').length === 2`);
+  const targets = [{ user: 'alice' }, { room: 'h.x' }, { room: 'h.y', event: 'paid' }];
+  let n = 0;
+  const say = async (count) => {
+    for (let i = 0; i < count; i++, n++) await push(other, { ...targets[n % 3], data: n });
+  };
+  const all = () => tab.until(`got.filter((e) => 'data' in e).length >= ${n}`, DEADLINE * 3);
+  await say(12);
+  await all();
+  for (const end of ['crash', 'stop', 'crash']) {
+    await broker[end]();
+    await say(12);
+    broker = await start();
+    await say(3);
+    await all();
+  }
+  const got = JSON.parse(await tab.run('JSON.stringify(got)'));
+  const messages = got.filter((e) => 'data' in e);
+  assert.deepEqual(dataOf(messages).sort((a, b) => a - b), range(0, n - 1));
+  for (const room of [undefined, 'h.x', 'h.y']) assert.deepEqual(dataOf(messages.filter((m) => m.room === room)), range(0, n - 1).filter((k) => targets[k % 3].room === room), `${room} in order`);
+  assert.ok(messages.every((m) => m.at !== '' && m.on === (m.room === 'h.y' ? 'paid' : 'message')));
+  assert.deepEqual(got.filter((e) => e.on === 'gap'), []);
+  assert.ok(got.filter((e) => e.recovered === false).length === 0, 'each room was taken up where it was left');
+  assert.equal(await tab.run('opened'), 4);
+  assert.deepEqual(tab.faults, []);
 });

@@ -1,6 +1,6 @@
 /*
  * transports.mjs - one connection of a device over each transport the broker has: WebSocket and bare TCP with JSON or
- * msgpack, Server-Sent Events, long polls. All look the same to the device: a welcome, messages in order, then closed.
+ * msgpack, Server-Sent Events, long and short polls. All look the same to the device: a welcome, messages in order, then closed.
  */
 import http from 'node:http';
 import { createRequire } from 'node:module';
@@ -114,15 +114,28 @@ class Tcp {
   }
 }
 
-/* Long polls, one after the other; each says by `after` what has come, which acknowledges it. */
+/* What a device says beside a connection that goes one way. */
+function post(at, device, object) {
+  const text = JSON.stringify(object);
+  const headers = { authorization: `Bearer ${at.token}`, 'content-type': 'application/json', 'content-length': text.length };
+  const query = new URLSearchParams({ device });
+  const req = http.request({ host: at.host, port: at.port, method: 'POST', path: `/send?${query}`, headers, agent: false, timeout: at.timeout }, (res) => res.resume());
+  req.on('timeout', () => req.destroy());
+  req.on('error', () => {});
+  req.end(text);
+}
+
+const SHORT_MS = 20;
+
+/* Polls, one after the other; each says by `after` what has come, which acknowledges it. */
 class Poll {
-  constructor(at, q, on) {
-    Object.assign(this, { at, on, device: q.device, after: q.since });
+  constructor(at, q, on, short) {
+    Object.assign(this, { at, on, short, device: q.device, after: q.since });
     this.#ask();
   }
 
   #ask() {
-    const query = new URLSearchParams({ device: this.device, ack: 'explicit', wait: this.welcomed ? '3' : '0' });
+    const query = new URLSearchParams({ device: this.device, ack: 'explicit', wait: this.welcomed && !this.short ? '3' : '0' });
     if (this.after !== undefined) query.set('after', String(this.after));
     const { at } = this;
     this.req = http.get({ host: at.host, port: at.port, path: `/poll?${query}`, headers: { authorization: `Bearer ${at.token}` }, agent: false }, (res) => {
@@ -151,6 +164,7 @@ class Poll {
     for (const m of a.messages) if (!this.gone) this.on.message(m);
     this.after = a.cursor;
     if (this.paused) this.waiting = true;
+    else if (this.short && !this.gone) this.timer = setTimeout(() => this.#ask(), SHORT_MS);
     else if (!this.gone) this.#ask();
   }
 
@@ -164,7 +178,9 @@ class Poll {
     return false;
   }
 
-  write() {}
+  write(object) {
+    if (object.type === 'ack') post(this.at, this.device, object);
+  }
 
   pause() {
     this.paused = true;
@@ -233,15 +249,7 @@ class Sse {
   }
 
   write(object) {
-    if (object.type !== 'ack') return;
-    const { at, device } = this;
-    const text = JSON.stringify(object);
-    const headers = { authorization: `Bearer ${at.token}`, 'content-type': 'application/json', 'content-length': text.length };
-    const query = new URLSearchParams({ device });
-    const req = http.request({ host: at.host, port: at.port, method: 'POST', path: `/send?${query}`, headers, agent: false, timeout: at.timeout }, (res) => res.resume());
-    req.on('timeout', () => req.destroy());
-    req.on('error', () => {});
-    req.end(text);
+    if (object.type === 'ack') post(this.at, this.device, object);
   }
 
   pause() {
@@ -267,7 +275,7 @@ class Sse {
  */
 export function openTransport(kind, at, q, on) {
   const codec = kind.endsWith('msgpack') ? 'msgpack' : 'json';
-  if (kind === 'poll') return new Poll(at, q, on);
+  if (kind.startsWith('poll')) return new Poll(at, q, on, kind === 'poll-short');
   if (kind.startsWith('tcp')) return new Tcp(at, codec, { device: q.device, ack: q.ack, ...(q.since === undefined ? {} : { since: q.since }) }, on);
   const query = new URLSearchParams();
   if (q.device) query.set('device', q.device);

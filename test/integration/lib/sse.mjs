@@ -3,10 +3,12 @@
  * What programs really use (the npm package eventsource, a browser) is tested beside it.
  */
 import http from 'node:http';
+import https from 'node:https';
 import { DEADLINE, within } from './env.mjs';
+import { certificate } from './tls.mjs';
 
 export class Events {
-  /* options: user, device, query {}, headers {}, lastEventId. Rejects with {status, text} in the error when refused. */
+  /* options: user, device, query {}, headers {}, lastEventId, tls. Rejects with {status, text} in the error when refused. */
   static async open(broker, options = {}) {
     const e = new Events();
     e.text = ''; // all bytes
@@ -18,14 +20,15 @@ export class Events {
     if (options.device !== undefined) query.set('device', options.device);
     const headers = { accept: 'text/event-stream', ...(options.headers || {}) };
     if (options.lastEventId !== undefined) headers['last-event-id'] = String(options.lastEventId);
-    await within(e.#request(broker, `/events?${query}`, headers), 'GET /events');
+    const at = options.tls ? { port: broker.tlsPort, ca: certificate().ca, servername: 'localhost' } : { port: broker.port };
+    await within(e.#request(options.tls ? https : http, { host: '127.0.0.1', path: `/events?${query}`, headers, agent: false, ...at }), 'GET /events');
     if (options.welcome ?? true) e.welcome = await e.next('welcome');
     return e;
   }
 
-  #request(broker, path, headers) {
+  #request(scheme, where) {
     return new Promise((resolve, reject) => {
-      this.req = http.get({ host: '127.0.0.1', port: broker.port, path, headers, agent: false }, (res) => {
+      this.req = scheme.get(where, (res) => {
         this.res = res;
         res.setEncoding('utf8');
         if (res.statusCode !== 200) {
