@@ -11,8 +11,8 @@
 --            d:<device> "seq seen_s kind at"   kind: n named by the client, g by the server; at: * attached, - gone
 --   q  list  entries, oldest first   o  set  users a node has registered   i  string  seq given to an idempotency id
 --   R h O  the same three of rooms with history (no devices)   rooms  zset  their names, all of score 0
---   p  zset  who is in a room: "user\nnode", all of score 0   v  hash  v last change | n users   P  set  "room\nuser" a
---            node has registered
+--   p  zset  who is in a room: "user\nnode", all of score 0   v  hash  v last change | n users   V  list  the last
+--            changes   P  set  "room\nuser" a node has registered
 --   t  hash  a tracked message and one target: f when it was first queued | q "ms seq expires_s nodes node" of the last
 --            attempt | n attempts | h its P in x | per device w:<device> "arrived ms times node shard", a:<device> "ms",
 --            x:<device> "ms why" (device '' where none is named) | rooms and all: W how often written | L when last |
@@ -25,7 +25,7 @@
 --   'A': like 'U', sent once more
 --   'X' alone | act: 'D' end connections, 'S' put into a room, 'U' take out of it | B devlen | >I2 userlen | device ('':
 --       all) | user | why, or the room
--- On a room's presence channel:  'J' came or 'L' left | >I8 seq | >I8 prev | user
+-- On a room's presence channel, and in V:  'J' came or 'L' left | >I8 seq | >I8 prev | user
 --
 -- A call of Redis costs more than all the Lua around it: what is asked and written is joined, and no key is touched twice.
 --
@@ -755,7 +755,11 @@ end
 
 -- ---- presence --------------------------------------------------------------------------------------------------
 
--- One change of who is in a room, told to whoever watches it. Changes are numbered: who misses one sees it.
+local CHANGES = 1000     -- of a room, kept for watchers that have missed some
+local CHANGES_S = 120
+
+-- One change of who is in a room, told to whoever watches it. Changes are numbered: who misses one sees it, and finds it
+-- in the list of the last ones, whose key is that of v with another letter.
 local function tell(vk, room, user, kind, channel, publish)
   local _, now = clock()
   local v = redis.call('HMGET', vk, 'v', 'n')
@@ -764,7 +768,10 @@ local function tell(vk, room, user, kind, channel, publish)
   n = kind == 'J' and n + 1 or math.max(n - 1, 0)
   redis.call('HSET', vk, 'v', int(seq), 'n', n)
   if n == 0 then redis.call('EXPIRE', vk, META_S) else redis.call('PERSIST', vk) end
-  redis.call(publish, channel .. room, struct.pack('>c1I8I8', kind, seq, prev) .. user)
+  local change, log = struct.pack('>c1I8I8', kind, seq, prev) .. user, string.gsub(vk, '}:v:', '}:V:', 1)
+  if redis.call('RPUSH', log, change) > CHANGES + 100 then redis.call('LTRIM', log, -CHANGES, -1) end
+  redis.call('EXPIRE', log, CHANGES_S)
+  redis.call(publish, channel .. room, change)
 end
 
 -- On how many nodes the user is in the room (of two or more: 2).
@@ -810,6 +817,23 @@ local function presence_sweep(K, A)
     if room then go_one(A[3] .. 'p:' .. room, A[3] .. 'v:' .. room, room, user, A[1], A[4], A[5]) end
   end
   return redis.call('SCARD', K[1])
+end
+
+-- What changed in a room after the change `since`.   KEYS v V   ARGV since
+-- -> {1 if nothing between is left out, last change, change...}
+local function changes(K, A)
+  local v, since = tonumber(redis.call('HGET', K[1], 'v') or 0), tonumber(A[1])
+  if v == since then return {1, v} end
+  local n = redis.call('LLEN', K[2])
+  local lo, hi = 0, n
+  while lo < hi do
+    local mid = math.floor((lo + hi) / 2)
+    if select(2, struct.unpack('>c1I8', redis.call('LINDEX', K[2], mid))) <= since then lo = mid + 1 else hi = mid end
+  end
+  local found = redis.call('LRANGE', K[2], lo, -1)
+  local _, _, prev = struct.unpack('>c1I8I8', found[1] or string.rep('\0', 17))
+  if #found == 0 or prev ~= since then return {0, v} end
+  return {1, v, unpack(found)}
 end
 
 -- Who is in a room, in order, those behind `after`.   KEYS p v   ARGV after limit -> {last change, users, user...}
@@ -1114,6 +1138,7 @@ register('come', come, 'allow-oom')
 register('go', go, 'allow-oom')
 register('presence_sweep', presence_sweep, 'allow-oom')
 register('presence', presence, 'no-writes')
+register('changes', changes, 'no-writes')
 register('user_info', user_info, 'no-writes')
 register('inbox_clear', inbox_clear, 'allow-oom')
 register('control', control, 'allow-oom')

@@ -2,14 +2,17 @@
  * redis_watch.c - rooms whose changes somebody on this node wants to hear.
  *
  * Idea: for each such room a copy of who is in it, so that a change is told once whatever happens on the way. Changes
- * come over the room's presence channel, numbered and naming the one before; a number left out, a reconnect or the
- * audit (each minute) lead to the list being read again, and what differs from the copy is told as if it had just
- * happened.
+ * come over the room's presence channel, numbered and naming the one before. The rule is that of an inbox: what is not
+ * newer than the last is dropped, what names the last as the one before it is told, anything else is fetched: Redis
+ * keeps a room's last changes. So watchers hear of each change once, under its own number, also of those that this node
+ * has missed; whoever asked for the list meanwhile sees by the numbers which of them it holds already.
  *
- * Reading the list takes several calls while changes go on coming, so each user carries the number of the last change
- * that is known of it: a page of the list, which says at which number it was read, never overrules what is newer. Who
- * left while a list was being read stays as a mark until its end. Users that the list no longer has leave, with one
- * exception: for a while after a reconnect nobody is taken for gone, since other nodes may have to register again too.
+ * Only where Redis has no unbroken row of changes from the last one on (the first time; after so many that it let some
+ * go; after it has lost some itself) the list is read. It takes several calls while changes go on, so each user carries
+ * the number of the last change that is known of it, and afterwards the changes since the first page are fetched, of
+ * which each user takes those that are newer. What the list and the copy differ in is told as if it had just happened,
+ * with one exception: for a while after a reconnect nobody is taken for gone, since other nodes may have to register
+ * again too. While a call is under way nothing is taken from the channel: that something came is remembered.
  *
  * The answer to a watcher comes when the channel delivers and the first list is complete. Dispatcher thread. A room
  * here lives until it is no longer wanted and no call points to it.
@@ -42,14 +45,17 @@ struct wuser {
 
 struct watched {
     bool wanted;
-    bool filled; /* a first list is complete */
-    bool listing, again;
+    bool filled;   /* a first list is complete */
+    bool busy;     /* a list or changes are being read */
+    bool again;    /* something came meanwhile */
     unsigned refs; /* calls under way */
     uint32_t gen;
-    uint64_t seq;       /* of the last change that has come */
+    uint64_t seq;       /* of the last change that is known, and all before it */
     uint64_t first_seq; /* at which the list under way began */
     uint64_t leaves_ms; /* before that time nobody is taken for gone */
-    uint64_t due_ms;    /* when to read the list again; 0: not */
+    uint64_t due_ms;    /* when to look again; 0: not */
+    bool distrust;      /* then the list is read, not the changes */
+    bool lacking;       /* memory was out for somebody of the list under way */
     uint64_t audit_ms;
     uint64_t asked_ms;
     struct list ops; /* that wait for the first list */
@@ -128,7 +134,7 @@ static void tell(struct redis_store *s, struct watched *w, const struct wuser *u
         log_limited(&s->noise, 5, LOG_ERROR, "redis", "memory is out: a change of presence is not told");
 }
 
-/* Finds or makes it, away as yet. NULL: memory is out; the list will be read again. */
+/* Finds or makes it, away as yet. NULL: memory is out; the list will be read. */
 static struct wuser *user_of(struct watched *w, struct span name)
 {
     struct wuser *u = map_get(&w->users, name);
@@ -143,9 +149,11 @@ static struct wuser *user_of(struct watched *w, struct span name)
         return u;
     free(u);
     w->due_ms = clock_mono_ms() + RETRY_MS;
+    w->distrust = w->lacking = true;
     return NULL;
 }
 
+/* May free u. */
 static void set(struct redis_store *s, struct watched *w, struct wuser *u, bool here, uint64_t seq)
 {
     bool news = u->here != here;
@@ -153,65 +161,100 @@ static void set(struct redis_store *s, struct watched *w, struct wuser *u, bool 
     u->seq = seq;
     if (news)
         tell(s, w, u, seq);
-    if (!here && !w->listing) {
+    if (!here) {
         map_remove(&w->users, span_of(u->name, u->len));
         free(u);
     }
 }
 
-/* ---- the list ---- */
-
-struct listing {
-    struct watched *room;
-    uint32_t gen; /* 0: it only looks whether a change was missed */
-};
-
-static bool send_list(struct redis_store *s, struct listing *li, struct span after, unsigned limit);
-
-static void begin_list(struct redis_store *s, struct watched *w)
+static void change(struct redis_store *s, struct watched *w, struct span name, bool join, uint64_t seq)
 {
-    if (w->listing) {
-        w->again = true;
-        return;
-    }
-    w->due_ms = clock_mono_ms() + RETRY_MS; /* unless it succeeds */
-    struct listing *li = redis_store_usable(s) ? malloc(sizeof(*li)) : NULL;
-    if (!li)
-        return;
-    *li = (struct listing){w, ++w->gen};
-    w->listing = send_list(s, li, span_of(NULL, 0), LIST_PAGE);
-    w->first_seq = UINT64_MAX;
+    struct wuser *u = map_get(&w->users, name);
+    if (!u && join)
+        u = user_of(w, name);
+    if (u && u->seq < seq)
+        set(s, w, u, join, seq);
 }
 
-/* Those that the list did not have are gone; marks of those who left on the way are not needed any more. */
-static void drop_absent(struct redis_store *s, struct watched *w, bool leaves)
+/* ---- the list ---- */
+
+struct asking {
+    struct watched *room;
+    uint32_t gen;
+};
+
+static bool send_list(struct redis_store *s, struct asking *c, struct span after);
+static void look(struct redis_store *s, struct watched *w);
+
+static struct asking *asking_new(struct watched *w)
+{
+    struct asking *c = malloc(sizeof(*c));
+    if (c)
+        *c = (struct asking){w, w->gen};
+    return c;
+}
+
+/* Takes c. */
+static bool send_call(struct redis_store *s, struct asking *c, redis_reply_cb *cb)
+{
+    c->room->refs++;
+    if (redis_send(s, cb, c, false) == REDIS_SENT)
+        return true;
+    c->room->refs--;
+    free(c);
+    return false;
+}
+
+static void end_call(struct redis_store *s, struct asking *c)
+{
+    struct watched *w = c->room;
+    free(c);
+    w->refs--;
+    release(s, w);
+}
+
+/* Nobody knows what has changed: everything is read. */
+static void begin_list(struct redis_store *s, struct watched *w)
+{
+    w->due_ms = clock_mono_ms() + RETRY_MS; /* unless it succeeds */
+    w->distrust = true;
+    w->gen++;
+    w->first_seq = UINT64_MAX;
+    struct asking *c = redis_store_usable(s) ? asking_new(w) : NULL;
+    w->again = w->lacking = false;
+    w->busy = c && send_list(s, c, span_of(NULL, 0));
+}
+
+/* Those that the list did not have are gone. */
+static void drop_absent(struct redis_store *s, struct watched *w)
 {
     size_t it = 0;
     struct wuser *u;
     while ((u = map_next(&w->users, &it)) != NULL) {
-        bool gone = u->here && leaves && u->gen != w->gen && u->seq <= w->first_seq;
-        if (gone || !u->here)
+        if (u->gen != w->gen && u->seq <= w->first_seq)
             set(s, w, u, false, w->seq); /* takes out the entry just given, which the walk allows */
     }
 }
 
-static void end_list(struct redis_store *s, struct watched *w, uint64_t seq)
+/* What changed since its first page comes next. */
+static void end_list(struct redis_store *s, struct watched *w)
 {
     uint64_t now = clock_mono_ms();
     bool leaves = !w->filled || now >= w->leaves_ms;
-    w->listing = false;
-    if (w->again) { /* something was missed meanwhile: this list may be older than that */
-        w->again = false;
-        begin_list(s, w);
-        return;
-    }
-    w->due_ms = leaves ? 0 : w->leaves_ms;
+    w->busy = false;
+    w->distrust = !leaves || w->lacking;
+    if (!w->distrust)
+        w->due_ms = 0;
+    else if (!leaves)
+        w->due_ms = w->leaves_ms;
     w->audit_ms = now + AUDIT_MS;
-    if (seq > w->seq)
-        w->seq = seq;
-    drop_absent(s, w, leaves);
+    w->seq = w->first_seq;
+    if (leaves)
+        drop_absent(s, w);
     w->filled = true;
     answer(s, w, OP_OK);
+    if (w->again)
+        look(s, w);
 }
 
 static void take_listed(struct redis_store *s, struct watched *w, const struct redisReply *r, uint64_t seq)
@@ -227,89 +270,127 @@ static void take_listed(struct redis_store *s, struct watched *w, const struct r
     }
 }
 
-static void end_call(struct redis_store *s, struct listing *li)
-{
-    struct watched *w = li->room;
-    free(li);
-    w->refs--;
-    release(s, w);
-}
-
 static void on_list(void *owner, void *arg, const struct redisReply *r)
 {
     struct redis_store *s = owner;
-    struct listing *li = arg;
-    struct watched *w = li->room;
+    struct asking *c = arg;
+    struct watched *w = c->room;
     char why[96];
-    bool good = redis_judge(s, r, why, sizeof(why)) == OP_OK && redis_integers(r, 2) && w->wanted;
-    uint64_t seq = good ? redis_integer(r, 0) : 0;
-    if (li->gen == 0) {
-        if (good && seq > w->seq)
-            begin_list(s, w);
-    } else if (!good) {
-        w->listing = false; /* due_ms stands */
+    bool good = redis_judge(s, r, why, sizeof(why)) == OP_OK && redis_integers(r, 2);
+    if (c->gen != w->gen) {
+        /* of a list that nobody waits for any more */
+    } else if (!good || !w->wanted) {
+        w->busy = false; /* due_ms stands */
     } else {
+        uint64_t seq = redis_integer(r, 0);
         if (w->first_seq > seq)
             w->first_seq = seq;
         take_listed(s, w, r, seq);
         const struct redisReply *last = r->element[r->elements - 1];
         if (r->elements == LIST_PAGE + 2 && last->type == REDIS_REPLY_STRING) {
             w->refs--; /* send_list counts it anew */
-            w->listing = send_list(s, li, span_of(last->str, (size_t)last->len), LIST_PAGE);
+            w->busy = send_list(s, c, span_of(last->str, (size_t)last->len));
             return;
         }
-        end_list(s, w, seq);
+        end_list(s, w);
     }
-    end_call(s, li);
+    end_call(s, c);
 }
 
-/* Takes li. */
-static bool send_list(struct redis_store *s, struct listing *li, struct span after, unsigned limit)
+/* Takes c. */
+static bool send_list(struct redis_store *s, struct asking *c, struct span after)
 {
-    struct watched *w = li->room;
+    struct watched *w = c->room;
     uint8_t part = redis_part(name_of(w));
     redis_fcall(s, "crier_presence", 2);
     redis_key(s, &s->args, part, "p", name_of(w));
     redis_key(s, &s->args, part, "v", name_of(w));
     resp_arg(&s->args, after);
-    resp_u64(&s->args, limit);
-    w->refs++;
-    if (redis_send(s, on_list, li, false) == REDIS_SENT)
-        return true;
-    w->refs--;
-    free(li);
-    return false;
-}
-
-static void audit(struct redis_store *s, struct watched *w)
-{
-    struct listing *li = malloc(sizeof(*li));
-    if (!li)
-        return;
-    *li = (struct listing){w, 0};
-    (void)send_list(s, li, span_of(NULL, 0), 0);
+    resp_u64(&s->args, LIST_PAGE);
+    return send_call(s, c, on_list);
 }
 
 /* ---- changes ---- */
 
+/* One change, as it stands in the channel and in Redis' list. False: it does not follow the last one. */
+static bool take_change(struct redis_store *s, struct watched *w, struct span text)
+{
+    if (text.n <= EVENT_HEAD || (text.p[0] != 'J' && text.p[0] != 'L'))
+        return true;
+    uint64_t seq = redis_big_endian(text.p + 1, 8), prev = redis_big_endian(text.p + 9, 8);
+    if (seq <= w->seq)
+        return true;
+    if (prev != w->seq)
+        return false;
+    w->seq = seq;
+    change(s, w, span_of(text.p + EVENT_HEAD, text.n - EVENT_HEAD), text.p[0] == 'J', seq);
+    return true;
+}
+
+static bool take_changes(struct redis_store *s, struct watched *w, const struct redisReply *r)
+{
+    for (size_t i = 2; i < r->elements; i++) {
+        const struct redisReply *e = r->element[i];
+        if (e->type != REDIS_REPLY_STRING || !take_change(s, w, span_of(e->str, (size_t)e->len)))
+            return false;
+    }
+    return w->seq == redis_integer(r, 1);
+}
+
+static void on_changes(void *owner, void *arg, const struct redisReply *r)
+{
+    struct redis_store *s = owner;
+    struct asking *c = arg;
+    struct watched *w = c->room;
+    char why[96];
+    bool good = redis_judge(s, r, why, sizeof(why)) == OP_OK && redis_integers(r, 2);
+    if (c->gen == w->gen) {
+        w->busy = false;
+        if (good && w->wanted) {
+            w->due_ms = w->distrust ? w->due_ms : 0;
+            if (redis_integer(r, 0) == 0 || !take_changes(s, w, r))
+                begin_list(s, w);
+            else if (w->again)
+                look(s, w);
+        }
+    }
+    end_call(s, c);
+}
+
+/* What has changed since the last change that is known? */
+static void look(struct redis_store *s, struct watched *w)
+{
+    if (w->busy) {
+        w->again = true;
+        return;
+    }
+    if (!w->filled) {
+        begin_list(s, w);
+        return;
+    }
+    if (!w->due_ms)
+        w->due_ms = clock_mono_ms() + RETRY_MS; /* unless it succeeds */
+    w->again = false;
+    struct asking *c = redis_store_usable(s) ? asking_new(w) : NULL;
+    if (!c)
+        return;
+    uint8_t part = redis_part(name_of(w));
+    redis_fcall(s, "crier_changes", 2);
+    redis_key(s, &s->args, part, "v", name_of(w));
+    redis_key(s, &s->args, part, "V", name_of(w));
+    resp_u64(&s->args, w->seq);
+    w->busy = send_call(s, c, on_changes);
+}
+
 void redis_watch_came(struct redis_store *s, struct span room, struct span text)
 {
     struct watched *w = map_get(&s->watch->rooms, room);
-    if (!w || !w->wanted || text.n <= EVENT_HEAD || (text.p[0] != 'J' && text.p[0] != 'L'))
+    if (!w || !w->wanted)
         return;
-    bool join = text.p[0] == 'J';
-    uint64_t seq = redis_big_endian(text.p + 1, 8), prev = redis_big_endian(text.p + 9, 8);
-    struct span name = span_of(text.p + EVENT_HEAD, text.n - EVENT_HEAD);
-    bool missed = w->filled && prev > w->seq;
-    if (seq > w->seq)
-        w->seq = seq;
-    struct wuser *u = map_get(&w->users, name);
-    if (!u && (join || w->listing || !w->filled))
-        u = user_of(w, name);
-    if (u && u->seq < seq)
-        set(s, w, u, join, seq);
-    if (missed)
-        begin_list(s, w);
+    if (w->busy)
+        w->again = true;
+    else if (w->filled && !take_change(s, w, text))
+        look(s, w);
 }
 
 /* ---- wanting ---- */
@@ -374,7 +455,8 @@ void redis_watch_stop(struct redis_store *s, struct span room)
     struct span channel = channel_of(s, room);
     if (channel.n)
         redis_sub_remove(s->sub, channel);
-    w->wanted = w->filled = w->again = false;
+    w->wanted = w->filled = w->again = w->busy = false;
+    w->gen++; /* what is under way has nobody to tell */
     answer(s, w, OP_AWAY);
     release(s, w);
 }
@@ -391,7 +473,7 @@ void redis_watch_confirmed(struct redis_store *s, struct span room)
 {
     struct watched *w = map_get(&s->watch->rooms, room);
     if (w && w->wanted)
-        begin_list(s, w);
+        look(s, w);
 }
 
 void redis_watch_sync(struct redis_store *s)
@@ -402,7 +484,7 @@ void redis_watch_sync(struct redis_store *s)
         if (!w->wanted)
             continue;
         w->leaves_ms = clock_mono_ms() + REDIS_DEAD_MS;
-        begin_list(s, w);
+        look(s, w);
     }
 }
 
@@ -416,11 +498,13 @@ void redis_watch_tick(struct redis_store *s)
             answer(s, w, OP_AWAY);
         if (!w->wanted || !redis_store_usable(s))
             continue;
-        if (w->due_ms && now >= w->due_ms && !w->listing) {
+        if (w->busy)
+            continue;
+        if (w->due_ms && now >= w->due_ms && w->distrust) {
             begin_list(s, w);
-        } else if (w->filled && now >= w->audit_ms && !w->listing) {
+        } else if ((w->due_ms && now >= w->due_ms) || (w->filled && now >= w->audit_ms)) {
             w->audit_ms = now + AUDIT_MS;
-            audit(s, w);
+            look(s, w);
         }
     }
 }
