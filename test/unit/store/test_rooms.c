@@ -543,6 +543,14 @@ static void a_forgetful_redis_is_told_again_and_nobody_leaves(void **state)
     assert_true(reply_has(ask(b, QUERY_ROOM_PRESENCE, "chat.1", NULL, NULL, NULL), "[\"alice\",\"carol\"]"));
 }
 
+static uint64_t big_endian(const uint8_t *p)
+{
+    uint64_t v = 0;
+    for (unsigned i = 0; i < 8; i++)
+        v = v << 8 | p[i];
+    return v;
+}
+
 static void a_missed_change_is_found(void **state)
 {
     struct bench *b = *state;
@@ -560,9 +568,41 @@ static void a_missed_change_is_found(void **state)
     cmd("FCALL crier_come 3 %s:P:other %s:p:chat.1 %s:v:chat.1 other %spresence: PUBLISH chat.1 zoe", key, key, key,
         b->cfg.prefix);
     BENCH_WAIT(b, b->nchanges == 3);
-    assert_true(change_is(b, 1, "zoe", true));
-    assert_true(change_is(b, 2, "lost", true));
+    assert_true(change_is(b, 1, "lost", true)); /* in its place and under its own number */
+    assert_true(change_is(b, 2, "zoe", true));
+    r = cmd("LRANGE %s:V:chat.1 -2 -1", key);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(b->changes[1 + i]->seq, big_endian((const uint8_t *)r->element[i]->str + 1));
     cmd("FCALL crier_presence_sweep 1 %s:P:other other 10 %s: %spresence: PUBLISH", key, key, b->cfg.prefix);
+    BENCH_WAIT(b, b->nchanges == 5);
+    assert_false(b->changes[3]->join);
+    assert_false(b->changes[4]->join);
+}
+
+/* Where Redis has not kept what was missed either, the list says what is true. */
+static void changes_that_nobody_kept_are_found_in_the_list(void **state)
+{
+    struct bench *b = *state;
+    join(b, "chat.1");
+    watch(b, "chat.1");
+    presence(b, "chat.1", "alice", true);
+    BENCH_WAIT(b, b->nchanges == 1);
+    redisReply *r = cmd("KEYS %s*:p:chat.1", b->cfg.prefix);
+    char key[128];
+    snprintf(key, sizeof(key), "%s", r->element[0]->str);
+    char *p = strstr(key, ":p:");
+    *p = '\0';
+    cmd("FCALL crier_come 3 %s:P:other %s:p:chat.1 %s:v:chat.1 other nowhere: PUBLISH chat.1 lost", key, key, key);
+    cmd("DEL %s:V:chat.1", key);
+    cmd("FCALL crier_come 3 %s:P:other %s:p:chat.1 %s:v:chat.1 other %spresence: PUBLISH chat.1 zoe", key, key, key,
+        b->cfg.prefix);
+    BENCH_WAIT(b, b->nchanges == 3);
+    assert_true(change_is(b, 1, "lost", true));
+    assert_true(change_is(b, 2, "zoe", true));
+    cmd("FCALL crier_go 3 %s:P:other %s:p:chat.1 %s:v:chat.1 other nowhere: PUBLISH chat.1 lost", key, key, key);
+    cmd("DEL %s:V:chat.1", key);
+    cmd("FCALL crier_go 3 %s:P:other %s:p:chat.1 %s:v:chat.1 other %spresence: PUBLISH chat.1 zoe", key, key, key,
+        b->cfg.prefix);
     BENCH_WAIT(b, b->nchanges == 5);
     assert_false(b->changes[3]->join);
     assert_false(b->changes[4]->join);
@@ -595,6 +635,7 @@ int main(void)
         EACH(a_cut_subscription_tells_which_rooms_are_behind_and_who_came),
         EACH(a_forgetful_redis_is_told_again_and_nobody_leaves),
         EACH(a_missed_change_is_found),
+        EACH(changes_that_nobody_kept_are_found_in_the_list),
     };
     int bad = cmocka_run_group_tests_name("rooms, embedded", both, NULL, NULL);
     redis_proc_start(&server);
