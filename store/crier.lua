@@ -860,7 +860,8 @@ end
 --   nodes  hash  node -> "beat joined role info"   beat: by the cluster's clock; joined: unix ms
 --                role i<n>: it reads all raw messages (n grows with each new subscription), o: it is about to stop
 --                doing so, -: it does not
---   dead   hash  node -> "unix_ms swept graceful"   a name in here never comes back
+--   dead   hash  node -> "unix_ms swept graceful"   a name in here never comes back; swept 0: not yet, 1: once,
+--                2: and once more later
 --   holes  hash  node -> M: it has missed raw messages from before marker M
 --   mark   hash  id M of the last marker | nodes named in it | all 1 if those are all there are | run of the server
 --                clock of the cluster, ms | at when it was last moved, unix ms
@@ -873,6 +874,7 @@ local MARK_MS = 5000       -- a marker is never older than this, so that identit
 local HOLE_US = 60000000
 local DEAD_MS = 604800000  -- how long a dead name is remembered
 local SHOWN_MS = 60000     -- a dead node is told of for this long, and until it is swept
+local LATE_MS = 30000      -- and swept once more after this: what it had sent may have been long on its way
 
 local function reads(role) return string.sub(role, 1, 1) == 'i' end
 
@@ -909,9 +911,10 @@ local function announce(K, channel, hole)
   return m
 end
 
--- Moves the cluster's clock. After a restart of the server nobody's subscription is left: nobody reads.
-local function tick(K, ms, run)
-  local v = redis.call('HMGET', K[1], 'clock', 'at', 'run')
+-- Moves the cluster's clock. After a restart of the server nobody's subscription is left: nobody reads, and of what was
+-- on its way to a reader nobody knows whether it came, so the others store the share of each.
+local function tick(K, now_us, ms, run)
+  local v = redis.call('HMGET', K[1], 'clock', 'at', 'run', 'id')
   local step = math.max(0, math.min(ms - tonumber(v[2] or ms), STEP_MS))
   local now = tonumber(v[1] or 0) + step
   redis.call('HSET', K[1], 'clock', int(now), 'at', int(ms), 'run', run)
@@ -919,14 +922,27 @@ local function tick(K, ms, run)
     local h = redis.call('HGETALL', K[2])
     for i = 1, #h, 2 do
       local beat, joined, role, info = node_read(h[i + 1])
-      if role and reads(role) then redis.call('HSET', K[2], h[i], node_text(beat, joined, '-', info)) end
+      if role and reads(role) then
+        redis.call('HSET', K[2], h[i], node_text(beat, joined, '-', info))
+        redis.call('HSET', K[4], h[i], int(math.max(now_us, tonumber(v[4] or 0) + 1)))
+      end
     end
   end
   return now
 end
 
--- Takes out who has not been heard of for too long; the rest in order of seniority.
-local function census(K, now, ms, dead_after)
+-- Nodes whose own channel nobody listens to: killed ones that are not known to be dead yet, and those that are cut off.
+local function deaf(live, channel)
+  local ask, out = {'PUBSUB', 'NUMSUB'}, {}
+  for i = 1, #live do ask[i + 2] = channel .. live[i][1] end
+  local r = redis.call(unpack(ask))
+  for i = 1, #live do out[live[i][1]] = r[2 * i] == 0 end
+  return out
+end
+
+-- Takes out who has not been heard of for too long; the rest in order of seniority, those last who hear nothing: they
+-- would only keep others from reading.
+local function census(K, now, ms, dead_after, channel)
   local h, live = redis.call('HGETALL', K[2]), {}
   for i = 1, #h, 2 do
     local beat, joined, role, info = node_read(h[i + 1])
@@ -937,7 +953,9 @@ local function census(K, now, ms, dead_after)
       live[#live + 1] = {h[i], joined, role, info}
     end
   end
+  local hears_not = deaf(live, channel)
   table.sort(live, function(a, b)
+    if hears_not[a[1]] ~= hears_not[b[1]] then return hears_not[b[1]] end
     if a[2] ~= b[2] then return a[2] < b[2] end
     return a[1] < b[1]
   end)
@@ -953,10 +971,11 @@ local function told_dead(K, ms)
   for i = 1, #h, 2 do
     local at, swept, graceful = string.match(h[i + 1], '^(%d+) (%d) (%d)$')
     local age = math.abs(ms - tonumber(at or 0))
-    if not at or (age > DEAD_MS and swept == '1') then
+    local due = swept == '0' or (swept == '1' and age > LATE_MS)
+    if not at or (age > DEAD_MS and not due) then
       redis.call('HDEL', K[3], h[i])
-    elseif swept == '0' or age < SHOWN_MS then
-      out[#out + 1], out[#out + 2], out[#out + 3] = h[i], tonumber(swept), tonumber(graceful)
+    elseif due or age < SHOWN_MS then
+      out[#out + 1], out[#out + 2], out[#out + 3] = h[i], due and 0 or 1, tonumber(graceful)
     end
   end
   return out
@@ -974,7 +993,7 @@ local function told_holes(K, now)
   return out
 end
 
--- KEYS mark nodes dead holes   ARGV node role info dead_after_ms run mark_channel
+-- KEYS mark nodes dead holes   ARGV node role info dead_after_ms run mark_channel channel_prefix
 -- -> {state, {live node, joined, role, info...}, {dead node, swept, graceful...}, {node with a hole, M...}, last M}
 -- state 0: known, 1: fenced (take a new incarnation), 2: new here. The senior ones of the live come first.
 local function beat(K, A)
@@ -985,12 +1004,12 @@ local function beat(K, A)
     redis.call('HSET', K[3], node, (string.gsub(grave, '^(%d+) %d', '%1 0')))
     return {1}
   end
-  local time = tick(K, ms, A[5])
+  local time = tick(K, now, ms, A[5])
   local mine = redis.call('HGET', K[2], node)
   local _, joined, was = node_read(mine or '')
   redis.call('HSET', K[2], node, node_text(time, joined or ms, role, A[3]))
   local hole = was and reads(was) and was ~= role and role ~= 'o' and node or nil
-  local live = census(K, time, ms, tonumber(A[4]))
+  local live = census(K, time, ms, tonumber(A[4]), A[7])
   local v = redis.call('HMGET', K[1], 'id', 'nodes', 'all')
   local names, all = readers(K[2])
   local m, age = tonumber(v[1] or 0), math.abs(now / 1000 - tonumber(v[1] or 0) / 1000)
@@ -1014,7 +1033,9 @@ end
 -- KEYS dead   ARGV node: nothing that it had registered is left.
 local function swept(K, A)
   local v = redis.call('HGET', K[1], A[1])
-  if v then redis.call('HSET', K[1], A[1], (string.gsub(v, '^(%d+) %d', '%1 1'))) end
+  local at, before, rest = string.match(v or '', '^(%d+) (%d)(.*)$')
+  local late = at and before ~= '0' and math.abs(select(2, clock()) / 1000 - tonumber(at)) > LATE_MS
+  if at then redis.call('HSET', K[1], A[1], at .. (late and ' 2' or ' 1') .. rest) end
   return 0
 end
 

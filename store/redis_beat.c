@@ -97,6 +97,8 @@ static void fenced(struct redis_store *s)
         s->up.renamed(s->up.arg, s->node);
     if (!redis_own_channel_add(s))
         redis_sub_restart(s->sub, "memory is out");
+    redis_beat_now(
+        s); /* the name is known before anything is registered under it, or nobody would ever take that back */
     redis_tell(s);
 }
 
@@ -213,6 +215,7 @@ static void send_beat(struct redis_store *s, redis_reply_cb *cb, bool whole)
     resp_u64(&s->args, REDIS_DEAD_MS);
     resp_str(&s->args, s->run_id);
     redis_channel(s, &s->args, "mark", span_of(NULL, 0));
+    redis_channel(s, &s->args, "n:", span_of(NULL, 0));
     if (redis_send(s, cb, (void *)(uintptr_t)s->renames, false) == REDIS_TOO_MUCH)
         redis_conn_drop(s->cmd, "too much is waiting");
 }

@@ -102,8 +102,8 @@ export class Faults {
     if (ms > 2000) node.ends.push(Date.now());
     node.link.set(false);
     await sleep(ms);
-    node.disturbed();
     node.link.set(true);
+    node.cutOff();
   }
 
   async #redis(f) {

@@ -18,6 +18,9 @@ const READY = /^crier ready node=(\S+) plain=\S+?:(\d+) .*tcp=\S+?:(\d+)/m;
 export const API_KEY = 'an-api-key-of-the-chaos-test';
 export const OURS = 'the-test';
 const POLL_MS = 150;
+const SETTLE_MS = 300;
+/* The broker probes its subscription every second and says how long ago a probe came back. */
+const PROBE_MS = 1500;
 
 const ip = (...args) => execFileSync('ip', args, { stdio: 'pipe' });
 
@@ -98,6 +101,7 @@ export class Node {
     this.port = Number(port);
     this.tcpPort = Number(tcpPort);
     this.running = true;
+    this.stalled = false;
   }
 
   /* kill -9. */
@@ -123,11 +127,26 @@ export class Node {
     return spans.some(([from, to]) => from <= t0 && t1 + settle <= to) && !this.ends.some((t) => t >= t0 && t <= t1 + ms);
   }
 
+  /* Its link was cut: TCP may take seconds more until it tries again, so its subscription has to be seen to deliver. */
+  cutOff() {
+    this.disturbed();
+    this.stalled = true;
+  }
+
+  /* A probe came back after `time`: what the metric says is at most a second old. */
+  async #delivers(asked, time) {
+    if (asked < time + PROBE_MS + 1100) return false;
+    const age = /^crier_redis_probe_age_milliseconds\S* (\d+)/m.exec((await httpGet(this, '/metrics', 1000)).text)?.[1];
+    return age !== undefined && Number(age) < PROBE_MS;
+  }
+
   async #poll() {
     const asked = Date.now();
+    const quiet = this.quietSince || 0;
     const reads = await this.world.readers();
-    const good = this.running && reads.some((r) => r === this.full || r.startsWith(`${this.full}-`)) && (await httpStatus(this, '/readyz', 1000)) === 200;
-    if (good && !this.since && asked > (this.quietSince || 0) + 300) this.since = asked;
+    const good = this.running && reads.some((r) => r === this.full || r.startsWith(`${this.full}-`)) && (await httpGet(this, '/readyz', 1000)).status === 200;
+    if (good && this.stalled && (await this.#delivers(asked, quiet)) && this.quietSince === quiet) this.stalled = false;
+    if (good && !this.since && !this.stalled && this.quietSince === (quiet || undefined) && asked > quiet + SETTLE_MS) this.since = asked;
     if (!good && this.since) this.disturbed();
     this.ready = good;
   }
@@ -140,15 +159,21 @@ export class Node {
   }
 }
 
-export function httpStatus(node, path, timeout) {
+/* {status: 0} where there is no answer. */
+export function httpGet(node, path, timeout) {
   return new Promise((resolve) => {
-    const req = http.get({ host: node.host, port: node.port, path, timeout, agent: false }, (res) => {
-      res.resume();
-      resolve(res.statusCode);
+    const req = http.get({ host: node.host, port: node.port, path, timeout, agent: false, headers: { authorization: `Bearer ${API_KEY}` } }, (res) => {
+      let text = '';
+      res.setEncoding('utf8');
+      res.on('data', (d) => {
+        text += d;
+      });
+      res.on('end', () => resolve({ status: res.statusCode, text }));
+      res.on('error', () => resolve({ status: 0, text: '' }));
     });
     req.on('timeout', () => req.destroy());
-    req.on('error', () => resolve(0));
-    req.on('close', () => resolve(0));
+    req.on('error', () => resolve({ status: 0, text: '' }));
+    req.on('close', () => resolve({ status: 0, text: '' }));
   });
 }
 

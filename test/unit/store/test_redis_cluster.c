@@ -293,6 +293,32 @@ static void two_of_three_readers_may_die(void **state)
     close_cluster(&c);
 }
 
+/* Nodes that were just killed stand in the list of the living for a while yet: they take no reader's place. */
+static void who_hears_nothing_keeps_nobody_from_reading(void **state)
+{
+    (void)state;
+    struct cluster c;
+    open_cluster(&c, 4);
+    UNTIL(&c, readers(&c) == 3);
+    drop_node(&c, 0);
+    drop_node(&c, 1);
+    drop_node(&c, 2);
+    UNTIL(&c, readers(&c) == 1);
+    assert_int_equal(cmd("HLEN %s{c}:nodes", c.prefix)->integer, 4);
+    assert_int_equal(cmd("HLEN %s{c}:dead", c.prefix)->integer, 0);
+    publish_many(&c, 50);
+    expect_all_once(&c);
+    close_cluster(&c);
+}
+
+/* The other survivor may still be at its first sweep, and call that the late one. */
+static bool swept_again(struct cluster *c, const char *part, const char *long_ago)
+{
+    if (strstr(cmd("HGET %s{c}:dead node-0.x", c->prefix)->str, " 2 0"))
+        cmd("HSET %s{c}:dead node-0.x %s", c->prefix, long_ago);
+    return cmd("EXISTS %so:node-0.x", part)->integer == 0;
+}
+
 static void what_a_dead_node_had_registered_is_swept(void **state)
 {
     (void)state;
@@ -322,6 +348,41 @@ static void what_a_dead_node_had_registered_is_swept(void **state)
         freeReplyObject(n);
     }
     UNTIL(&c, strstr(cmd("HGET %s{c}:dead node-0.x", c.prefix)->str, " 1 0") != NULL);
+    /* What was long on its way is found half a minute later: here that has passed, and something came. */
+    redisReply *keys = cmd("KEYS %s{*}:m:w1", c.prefix);
+    char part[64];
+    snprintf(part, sizeof(part), "%.*s", (int)(strlen(keys->element[0]->str) - 4), keys->element[0]->str);
+    cmd("FCALL crier_sync 2 %so:node-0.x %sm:w1 node-0.x w1 0", part, part);
+    assert_string_equal(cmd("HGET %sm:w1 n", part)->str, "node-0.x");
+    char long_ago[48];
+    snprintf(long_ago, sizeof(long_ago), "%llu 1 0", (unsigned long long)(clock_real_us() / 1000 - 31000));
+    cmd("HSET %s{c}:dead node-0.x %s", c.prefix, long_ago);
+    UNTIL(&c, swept_again(&c, part, long_ago));
+    assert_int_equal(cmd("HEXISTS %sm:w1 n", part)->integer, 0);
+    UNTIL(&c, strstr(cmd("HGET %s{c}:dead node-0.x", c.prefix)->str, " 2 0") != NULL);
+    close_cluster(&c);
+}
+
+/* A node that is fenced goes on under a new name at once: it has to be known by that before anything is registered
+ * under it, or nobody would take that back if it is killed then. */
+static void a_name_is_known_before_it_is_used(void **state)
+{
+    (void)state;
+    struct cluster c;
+    char name[sizeof(c.v[0]->renamed)], key[sizeof(name) + 64];
+    open_cluster(&c, 2);
+    bench_attach(c.v[0], "u1", "d");
+    c.frozen[0] = true;
+    UNTIL(&c, metric_get(&c.v[1]->metrics, M_NODES) == 1);
+    cmd("CLIENT KILL TYPE pubsub"); /* it cannot join before it has subscribed again */
+    c.frozen[0] = false;
+    UNTIL(&c, metric_get(&c.v[0]->metrics, M_FENCED) >= 1);
+    bench_attach(c.v[0], "u2", "d");
+    snprintf(name, sizeof(name), "%s", c.v[0]->renamed);
+    drop_node(&c, 0);
+    snprintf(key, sizeof(key), "%s{*}:o:%s", c.prefix, name);
+    assert_int_equal(cmd("KEYS %s", key)->elements, 1);
+    UNTIL(&c, cmd("KEYS %s", key)->elements == 0);
     close_cluster(&c);
 }
 
@@ -456,6 +517,29 @@ static void a_killed_redis_and_what_was_read_before(void **state)
     publish_many(&c, 100);
     expect_all_once(&c);
     assert_int_equal(sum(&c, M_FENCED), 0);
+    close_cluster(&c);
+}
+
+/* A reader says that it lives and reads nothing, to a server that has been restarted. */
+static bool beat_after_restart(struct cluster *c, const char *node)
+{
+    cmd("FCALL crier_beat 4 %s{c}:mark %s{c}:nodes %s{c}:dead %s{c}:holes %s - i 3000 another-run %smark %sn:",
+        c->prefix, c->prefix, c->prefix, c->prefix, node, c->prefix, c->prefix);
+    return all_there(c);
+}
+
+/* What was on its way to a reader when the server died never comes: others store it, though the reader lives. */
+static void a_restarted_redis_leaves_holes(void **state)
+{
+    (void)state;
+    struct cluster c;
+    open_cluster(&c, 3);
+    UNTIL(&c, readers(&c) == 3);
+    c.frozen[0] = true;
+    publish_many(&c, 150);
+    UNTIL(&c, beat_after_restart(&c, "node-0.x"));
+    c.frozen[0] = false;
+    expect_all_once(&c);
     close_cluster(&c);
 }
 
@@ -618,13 +702,16 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_live_only_publish_reaches_users_on_nodes_that_do_not_read),
         cmocka_unit_test(a_reader_killed_with_its_share_unstored_costs_nothing),
         cmocka_unit_test(two_of_three_readers_may_die),
+        cmocka_unit_test(who_hears_nothing_keeps_nobody_from_reading),
         cmocka_unit_test(what_a_dead_node_had_registered_is_swept),
+        cmocka_unit_test(a_name_is_known_before_it_is_used),
         cmocka_unit_test(a_frozen_node_comes_back_as_another_and_stores_nothing_twice),
         cmocka_unit_test(a_reader_that_leaves_loses_nothing_and_nobody_waits),
         cmocka_unit_test(all_subscriptions_cut_at_once_under_load),
         cmocka_unit_test(a_sole_node_loses_nothing_it_has_read),
         cmocka_unit_test(one_cut_reader_leaves_a_hole_that_others_fill),
         cmocka_unit_test(a_killed_redis_and_what_was_read_before),
+        cmocka_unit_test(a_restarted_redis_leaves_holes),
         cmocka_unit_test(an_audit_mends_what_the_three_views_differ_in),
         cmocka_unit_test(steps_of_the_servers_clock_kill_nobody),
         cmocka_unit_test(a_step_forward_refuses_claims_and_loses_nothing),
