@@ -966,17 +966,23 @@ local function census(K, now, ms, dead_after, channel)
   return flat
 end
 
+-- Node, swept, graceful for each. swept 2: once more, now that this is due; that waits for those not swept at all.
 local function told_dead(K, ms)
-  local h, out = redis.call('HGETALL', K[3]), {}
+  local h, out, late, fresh = redis.call('HGETALL', K[3]), {}, {}, false
   for i = 1, #h, 2 do
     local at, swept, graceful = string.match(h[i + 1], '^(%d+) (%d) (%d)$')
     local age = math.abs(ms - tonumber(at or 0))
-    local due = swept == '0' or (swept == '1' and age > LATE_MS)
-    if not at or (age > DEAD_MS and not due) then
+    if swept == '1' and age > LATE_MS then
+      late[#late + 1], late[#late + 2], late[#late + 3] = h[i], 2, tonumber(graceful)
+    elseif not at or (swept ~= '0' and age > DEAD_MS) then
       redis.call('HDEL', K[3], h[i])
-    elseif due or age < SHOWN_MS then
-      out[#out + 1], out[#out + 2], out[#out + 3] = h[i], due and 0 or 1, tonumber(graceful)
+    elseif swept == '0' or age < SHOWN_MS then
+      out[#out + 1], out[#out + 2], out[#out + 3] = h[i], swept == '0' and 0 or 1, tonumber(graceful)
+      fresh = fresh or swept == '0'
     end
+  end
+  if not fresh then
+    for i = 1, #late do out[#out + 1] = late[i] end
   end
   return out
 end

@@ -142,8 +142,9 @@ static void read_dead(struct redis_store *s, const struct redisReply *r)
             continue;
         if (!number_of(r->element[i + 2]))
             redis_ingest_heard_dead(s, name);
-        if (!number_of(r->element[i + 1]))
-            redis_sweep_heard(s, name);
+        uint64_t swept = number_of(r->element[i + 1]);
+        if (swept != 1)
+            redis_sweep_heard(s, name, swept != 0);
     }
 }
 

@@ -28,8 +28,9 @@ void redis_goodbye_look(struct redis_store *s);
 /* ---- redis_sweep.c: what dead nodes had registered ---- */
 struct redis_sweep *redis_sweep_new(void) MUST_CHECK;
 void redis_sweep_free(struct redis_sweep *w);
-/* A node is dead and its registrations may still be there. One node at a time; the others are told of again. */
-void redis_sweep_heard(struct redis_store *s, struct span node);
+/* A node is dead and its registrations may still be there. One node at a time; the others are told of again.
+ * late: it has been swept before. */
+void redis_sweep_heard(struct redis_store *s, struct span node, bool late);
 /* A part of the sweep that others do (rooms, presence) is over. */
 void redis_sweep_over(struct redis_store *s, bool good);
 

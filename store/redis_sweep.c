@@ -5,7 +5,8 @@
  * page by page, each page one atomic call; several survivors at it take different pages, and any of them may die. The
  * partitions are walked from a random one on, so that they meet late. A second pass after the first is over makes sure
  * that nothing was registered meanwhile (a node that is fenced and does not know it yet); then the name is marked as
- * swept, and heartbeats stop telling of it.
+ * swept, and heartbeats stop telling of it. Half a minute later they do so again, once: commands of a node that was
+ * killed may have been on a link that was down.
  *
  * One node is swept at a time, WINDOW partitions at once. Any answer that does not come ends the pass: the next
  * heartbeat begins anew.
@@ -29,6 +30,7 @@ enum { WINDOW = 16, PAGE = 500, PASSES = 2, TOLD_AGAIN_MS = 2500 };
 
 struct redis_sweep {
     char node[200]; /* empty: nothing to do */
+    bool late;      /* once more, half a minute after its death: one pass will do */
     unsigned pass;  /* passes that are over */
     unsigned first, next, flying;
     bool broken; /* an answer did not come */
@@ -74,12 +76,12 @@ static void finish(struct redis_store *s)
         w->node[0] = '\0';
         return;
     }
-    if (++w->pass < PASSES)
+    if (++w->pass < PASSES && !w->late)
         return; /* the next heartbeat tells of it again */
     redis_fcall(s, "crier_swept", 1);
     redis_cluster_key(s, &s->args, "dead");
     resp_str(&s->args, w->node);
-    if (redis_send(s, NULL, NULL, true) == REDIS_SENT)
+    if (redis_send(s, NULL, NULL, true) == REDIS_SENT && !w->late)
         log_line(LOG_INFO, "redis", "what %s had registered has been taken back", w->node);
     metric_add(s->metrics, M_SWEPT, 1);
     w->node[0] = '\0';
@@ -107,7 +109,7 @@ void redis_sweep_over(struct redis_store *s, bool good)
     go_on(s);
 }
 
-void redis_sweep_heard(struct redis_store *s, struct span node)
+void redis_sweep_heard(struct redis_store *s, struct span node, bool late)
 {
     struct redis_sweep *w = s->sweep;
     bool same = span_eq(span_str(w->node), node);
@@ -119,6 +121,7 @@ void redis_sweep_heard(struct redis_store *s, struct span node)
         memcpy(w->node, node.p, node.n);
         w->node[node.n] = '\0';
         w->pass = 0;
+        w->late = late;
     }
     w->under_way = true;
     w->broken = false;

@@ -5,6 +5,7 @@
  *   SECONDS=40 SEED=1 node test/chaos/run.mjs
  *   BREAK=fetch: with a rule of store/crier.lua left out (lib/broken.mjs): this run has to be red
  *   FSYNC=everysec: Redis comes back without its last second; what was accepted then may be gone, nothing else
+ *   FAILOVER=yes: instead of coming back, Redis is replaced by a replica that lags behind
  *   LINKS=no: no network namespaces   DEVICES, USERS: how many   LOGS: a folder   VERBOSE=1: the faults as they happen
  *
  * Prints a line for each promise in TAP, and exits with 0 when all of them held.
@@ -42,6 +43,7 @@ const world = new World({
   nodeCount: NODES,
   links: process.env.LINKS !== 'no',
   fsync: process.env.FSYNC || 'always',
+  failover: process.env.FAILOVER === 'yes',
   brokerArgs: ['--inbox-cap', String(CAP), '--window', '32', '--ping-interval', '5s', '--idle-timeout', '15s', '--room-history', `hist/*:${HISTORY}:1h`, '--presence', 'hist/*'],
 });
 const oddities = [];
@@ -187,6 +189,12 @@ async function checkInboxes(devices) {
   promise('the inboxes are empty after the acks of all devices', left.bad);
 }
 
+/* When all is delivered and acknowledged the ledger has to say so, of each message and device. */
+async function checkLedger(devices) {
+  const l = await verify.ledger(world, book, devices);
+  promise('the ledger says of each tracked message what the devices say', l.bad, `${l.all} tracked`);
+}
+
 async function checkBrokers() {
   const bad = [];
   for (const n of world.nodes) {
@@ -226,7 +234,7 @@ async function main() {
   await world.start(rule ? (w) => w.redisCall(['FUNCTION', 'LOAD', brokenLibrary(rule)]) : undefined);
   world.rng = new Rng(SEED, 'world');
   const links = world.linksWhy === true;
-  console.log(`# chaos: SEED=${SEED} SECONDS=${SECONDS}, ${NODES} brokers, ${DEVICES} devices of ${USERS + FLOODED} users${rule ? `, BREAK=${rule}` : ''}${world.fsync === 'always' ? '' : `, FSYNC=${world.fsync}`}`);
+  console.log(`# chaos: SEED=${SEED} SECONDS=${SECONDS}, ${NODES} brokers, ${DEVICES} devices of ${USERS + FLOODED} users${rule ? `, BREAK=${rule}` : ''}${world.fsync === 'always' ? '' : `, FSYNC=${world.fsync}`}${world.failover ? ', FAILOVER=yes' : ''}`);
   if (!links) console.log(`# links are not cut: ${world.linksWhy}`);
   const plan = schedule(SEED, SECONDS, NODES, links);
   const devices = makeDevices();
@@ -240,6 +248,7 @@ async function main() {
   promise('rooms and everybody are heard again, once', await roomsWork(devices));
   await checkPresence(devices);
   await checkInboxes(devices);
+  await checkLedger(devices);
   await checkBrokers();
   const failed = results.filter((r) => r.bad.length).length;
   if (failed || process.env.LOGS) save(devices, plan);

@@ -113,9 +113,7 @@ export class Faults {
     this.done[f.kind] = (this.done[f.kind] || 0) + 1;
     world.note(`${f.kind}, ${f.ms} ms`);
     world.nodes.forEach((n) => n.disturbed());
-    await world.killRedis();
-    await sleep(f.ms);
-    await world.redis.up();
+    await world.crashRedis(f.ms);
     world.nodes.forEach((n) => n.disturbed());
     this.redisBusy = false;
   }

@@ -76,6 +76,8 @@ class Publisher {
 
   kinds = { stored: 80, live: 10, short: 5, large: 5 };
 
+  tracks = true; // some of those with an id: verify.mjs asks the ledger for them by it
+
   /* What is to be sent: mostly stored; some live-only, some that live for a second or two. */
   make(user) {
     const { rng } = this;
@@ -83,7 +85,9 @@ class Publisher {
     const token = `${this.name}:${this.n++}`;
     const data = { t: token, u: this.called(user), x: 'x'.repeat(kind === 'large' ? rng.int(4000, 20000) : rng.int(0, 200)) };
     const ttl = kind === 'live' ? 0 : kind === 'short' ? rng.int(1, 2) : undefined;
-    return this.book.open({ token, user: this.called(user), to: user, via: this.via, kind, ttl, data, id: rng.chance(this.ids ?? 0.7) ? `id-${token}` : undefined });
+    const id = rng.chance(this.ids ?? 0.7) ? `id-${token}` : undefined;
+    const track = id && this.tracks && rng.chance(0.3) ? true : undefined;
+    return this.book.open({ token, user: this.called(user), to: user, via: this.via, kind, ttl, data, id, track });
   }
 
   /* How the book calls who it is for. */
@@ -92,7 +96,7 @@ class Publisher {
   }
 
   payload(e) {
-    return JSON.stringify({ data: e.data, ...(e.ttl !== undefined ? { ttl: e.ttl } : {}), ...(e.id ? { id: e.id } : {}) });
+    return JSON.stringify({ data: e.data, ttl: e.ttl, id: e.id, track: e.track });
   }
 
   /* Tries until accepted if there is an id that makes it harmless; once if there is none. */
@@ -133,7 +137,7 @@ export class ByFunction extends Publisher {
   async attempt(e) {
     const args = ['FCALL', 'crier_user', '1', this.world.prefix, e.user];
     if (e.tries % 2) args.push(this.payload(e));
-    else args.push(JSON.stringify({ data: e.data }), e.ttl === undefined ? '' : String(e.ttl), ...(e.id ? [e.id] : []));
+    else args.push(JSON.stringify({ data: e.data, track: e.track }), e.ttl === undefined ? '' : String(e.ttl), ...(e.id ? [e.id] : []));
     const r = await within(this.redis.sendCommand(args).catch(() => undefined), ANSWER_MS);
     if (!Array.isArray(r)) return false;
     this.book.accepted(e, Number(r[0]));
@@ -143,7 +147,7 @@ export class ByFunction extends Publisher {
 
 /* More in one go than an inbox holds. */
 export class Flooder extends ByFunction {
-  ids = 0;
+  ids = 0.1;
 
   async run() {
     await this.prepare();
@@ -163,9 +167,7 @@ export class ByApi extends Publisher {
   field = 'user';
 
   async attempt(e) {
-    const body = { [this.field]: e.to, data: e.data };
-    if (e.ttl !== undefined) body.ttl = e.ttl;
-    if (e.id) body.id = e.id;
+    const body = { [this.field]: e.to, data: e.data, ttl: e.ttl, id: e.id, track: e.track };
     const r = await post(this.rng.pick(this.world.nodes), body);
     if (r?.status !== 200) {
       if (r && r.status !== 503) this.world.fault(`the API answered ${r.status} to ${e.token}: ${JSON.stringify(r.json)}`);
@@ -204,6 +206,8 @@ export class ByClient extends Publisher {
   via = 'client';
 
   ids = 1;
+
+  tracks = false;
 
   #open() {
     this.wire?.cut();
@@ -260,6 +264,8 @@ export class ToHistory extends ByApi {
 
   kinds = LASTING;
 
+  tracks = false;
+
   field = 'room';
 
   called(room) {
@@ -272,6 +278,8 @@ export class PublishToHistory extends ByPublish {
   via = 'publish to a room';
 
   kinds = LASTING;
+
+  tracks = false;
 
   field = 'room';
 

@@ -3,6 +3,7 @@
  * empty `bad` means that the promise held.
  */
 import { createHash } from 'node:crypto';
+import { httpGet } from './world.mjs';
 
 const part = (user) => createHash('sha1').update(user).digest('hex').slice(0, 2);
 export const key = (world, kind, user) => `${world.prefix}{${part(user)}}:${kind}:${user}`;
@@ -72,7 +73,7 @@ export function missing(world, book, devices, cap = world.cap) {
 
 export function doubles(world, book, devices) {
   const bad = [];
-  const excused = (token) => world.perhapsLost(book.entries.get(token));
+  const excused = (token) => world.perhapsLost(book.entries.get(token)) || world.perhapsTwice(book.entries.get(token));
   for (const d of devices) {
     const times = new Map();
     for (const { token, seq } of d.log) times.set(token, [...(times.get(token) || []), seq]);
@@ -238,4 +239,58 @@ export function roomPresence(devices) {
     if (extra.length || lost.length) bad.push(`${d.user}/${d.name} on ${d.on} thinks of ${d.place.room}: ${extra.length ? `${extra.join(', ')} there, who are not; ` : ''}${lost.length ? `${lost.join(', ')} away, who are not` : ''}`);
   }
   return { bad, watchers };
+}
+
+/* ---- the ledger ---- */
+
+async function ask(world, path) {
+  const r = await httpGet(world.nodes[Math.floor(Math.random() * world.nodes.length)], path, 5000);
+  return { status: r.status, recipient: r.status === 200 ? JSON.parse(r.text).recipients[0] : undefined };
+}
+
+/* What is wrong with one tracked message: what the ledger says, against what the devices have. All of them have said by
+ * now what they took, so what somebody took is acknowledged. */
+async function ledgerOf(world, e, seq, devices) {
+  const bad = [];
+  const path = `/api/messages/${encodeURIComponent(e.id)}`;
+  const of = `?user=${encodeURIComponent(e.user)}`;
+  const { status, recipient: r } = await ask(world, path + of);
+  const open = await ask(world, `${path}/undelivered`);
+  const say = (text) => bad.push(`${e.token} by ${e.via} to ${e.user} (${e.kind}, seq ${seq}): ${text}`);
+  const takers = devices.filter((d) => d.has.has(e.token));
+  if (status === 404 && e.state !== 'accepted' && !takers.length) return bad;
+  if (!r || r.state === 'unknown' || open.status !== 200) {
+    say(`the ledger answers ${status}, ${open.status}, ${JSON.stringify(r)}`);
+    return bad;
+  }
+  if (seq && r.seq !== seq) say(`the ledger has seq ${r.seq}`);
+  for (const l of r.devices) {
+    if (l.state !== 'acked') continue;
+    const d = devices.find((x) => x.id === l.device);
+    const over = e.kind === 'short' && d?.last > seq; // it expired on the way; an ack is of everything up to its seq
+    if (!d) say(`acked by ${l.device}, who is nobody`);
+    else if (!over && !d.has.has(e.token) && !(d.base >= seq) && !d.gaps.some((g) => g.from <= seq && seq <= g.to)) say(`acked by ${l.device}, which never had it`);
+    else if (l.acked && d.has.has(e.token) && l.acked + 5 < world.t0 + d.has.get(e.token)) say(`acked by ${l.device} at ${world.clock(l.acked)} ms, which had it at ${d.has.get(e.token)} ms`);
+  }
+  if (r.state === 'acked' && !takers.length && e.kind !== 'short') say('acked, and nobody had it');
+  if (takers.length && keepable(e) && !e.user.startsWith('flood') && r.state !== 'acked') say(`${r.state}, though ${takers.map((d) => d.id).join(', ')} had it`);
+  if (seq && (r.state === 'acked') === (open.recipient !== undefined)) say(`${r.state}, and ${open.recipient ? '' : 'not '}among the undelivered`);
+  return bad;
+}
+
+export async function ledger(world, book, devices) {
+  const { seqs } = seqsSeen(devices);
+  const tracked = [...book.entries.values()].filter((e) => e.track && e.state !== 'maybe' && !world.perhapsLost(e));
+  const known = new Map();
+  for (const d of devices) {
+    if (!known.has(d.user)) known.set(d.user, []);
+    known.get(d.user).push({ id: d.id, base: d.base, last: d.last, gaps: d.gaps, has: new Map(d.log.map((l) => [l.token, l.at])) });
+  }
+  const bad = [];
+  const left = [...tracked];
+  const work = async () => {
+    for (let e; (e = left.pop()); ) bad.push(...(await ledgerOf(world, e, e.seq || seqs.get(e.token), known.get(e.user) || [])));
+  };
+  await Promise.all(Array.from({ length: 8 }, work));
+  return { bad, all: tracked.length };
 }

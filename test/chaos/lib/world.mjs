@@ -19,6 +19,7 @@ export const API_KEY = 'an-api-key-of-the-chaos-test';
 export const OURS = 'the-test';
 const POLL_MS = 150;
 const SETTLE_MS = 300;
+const WINDOW_MS = 10000; // ingest nodes keep what others own for so long
 /* The broker probes its subscription every second and says how long ago a probe came back. */
 const PROBE_MS = 1500;
 
@@ -178,7 +179,7 @@ export function httpGet(node, path, timeout) {
 }
 
 export class World {
-  /* options: nodeCount, seed, logs (folder), cap, brokerArgs, links (use namespaces if possible), fsync. */
+  /* options: nodeCount, seed, logs (folder), cap, brokerArgs, links (use namespaces if possible), fsync, failover. */
   constructor(options) {
     Object.assign(this, options);
     this.prefix = 'chaos:';
@@ -206,7 +207,8 @@ export class World {
     process.on('exit', () => links.forEach((l) => l.remove()));
     links.forEach((l) => l.make());
     this.redis = await Redis.start({ bind: ['127.0.0.1', ...links.map((l) => l.here)], 'protected-mode': 'no', appendfsync: this.fsync });
-    if (this.fsync !== 'always') this.sampler = this.#sample();
+    if (this.failover) this.replica = await this.#newReplica();
+    else if (this.fsync !== 'always') this.sampler = this.#sample();
     this.control = await this.client();
     await prepare?.(this);
     this.nodes = Array.from({ length: this.nodeCount }, (_, i) => new Node(this, i, links[i]));
@@ -252,10 +254,20 @@ export class World {
     }
   }
 
-  /* kill -9 of Redis; what was written within [from, to] may be gone. */
-  async killRedis() {
+  /* kill -9 of Redis, which is away for `ms`. */
+  async crashRedis(ms) {
+    if (this.replica) {
+      await this.#failOver(ms);
+      return;
+    }
     await this.redis.kill();
-    if (this.fsync === 'always') return;
+    if (this.fsync !== 'always') this.#loseTail();
+    await sleep(ms);
+    await this.redis.up();
+  }
+
+  /* What was written within [from, to] may be gone. */
+  #loseTail() {
     const now = Date.now();
     const last = this.sizes.filter((s) => s.at > now - 1000)[0];
     if (!last) return;
@@ -264,9 +276,43 @@ export class World {
     this.note(`the last ${now - last.at} ms of the append-only file are gone`);
   }
 
-  /* Was it under way or just answered when Redis lost its last second? */
+  /* A replica that stopped hearing `lag` ms ago takes the master's place, at its address. */
+  async #failOver(lag) {
+    const old = this.redis;
+    const { replica } = this;
+    const say = async (...args) => {
+      const c = await replica.client();
+      try {
+        return await c.sendCommand(args);
+      } finally {
+        await c.disconnect();
+      }
+    };
+    await until(async () => (await say('INFO', 'replication')).includes('master_link_status:up'), 'the replica has caught up', 20000);
+    const from = Date.now() - 100;
+    await say('REPLICAOF', 'NO', 'ONE');
+    await sleep(lag);
+    await old.stop();
+    await say('CONFIG', 'SET', 'port', String(old.port));
+    this.lost.push({ from, to: Date.now() });
+    this.note(`a replica took over that lacks the last ${Date.now() - from - 100} ms`);
+    replica.port = old.port;
+    this.redis = replica;
+    this.replica = await this.#newReplica();
+  }
+
+  #newReplica() {
+    return Redis.start({ bind: this.redis.flags.bind, 'protected-mode': 'no', appendfsync: this.fsync, replicaof: ['127.0.0.1', this.redis.port] });
+  }
+
+  /* Was it under way or just answered when Redis lost its last second, or its replica the last it did? */
   perhapsLost(e) {
     return this.lost.some((l) => e.t0 <= l.to && (e.t1 ?? Infinity) >= l.from);
+  }
+
+  /* A bare PUBLISH whose claim the replica may lack. */
+  perhapsTwice(e) {
+    return this.failover && e.via.startsWith('publish') && this.lost.some((l) => e.t0 <= l.to && e.t0 >= l.from - WINDOW_MS);
   }
 
   async stop() {
@@ -278,6 +324,7 @@ export class World {
     }
     await this.control?.disconnect().catch(() => {});
     await this.redis?.stop();
+    await this.replica?.stop();
     this.nodes.forEach((n) => n.link?.remove());
   }
 
