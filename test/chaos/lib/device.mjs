@@ -3,7 +3,7 @@
  * careful client keeps: its last seq and a log of what it took. It drops seq <= last, as protocol.md says.
  */
 import { tokenFor } from '../../integration/lib/tokens.mjs';
-import { Place } from './place.mjs';
+import { Place } from './roomplace.mjs';
 import { Rng, sleep } from './rng.mjs';
 import { openTransport } from './transports.mjs';
 

@@ -4,7 +4,7 @@
  */
 import http from 'node:http';
 import { tokenFor } from '../../integration/lib/tokens.mjs';
-import { roomUser } from './place.mjs';
+import { roomUser } from './roomplace.mjs';
 import { Rng, sleep } from './rng.mjs';
 import { openTransport } from './transports.mjs';
 import { API_KEY } from './world.mjs';

@@ -1,5 +1,5 @@
 /*
- * place.mjs - a device's place in a room with history: what it took, up to which seq, what it was told it has missed, and
+ * roomplace.mjs - a device's place in a room with history: what it took, up to which seq, what it was told it has missed, and
  * who it believes to be in the room. It looks to verify.mjs like a device whose user is the room.
  */
 import { sleep } from './rng.mjs';
