@@ -147,7 +147,7 @@ static enum ctl_exit one_call(struct asked *a, struct api *api, struct http_repl
 
 static enum ctl_exit all_pages(struct asked *a, struct api *api)
 {
-    char cursor[MAX_CURSOR];
+    char cursor[MAX_CURSOR], last[MAX_CURSOR] = "";
     enum word next = a->v[WORD_SINCE] ? WORD_SINCE : a->cmd->next_word;
     enum ctl_exit code;
     bool more;
@@ -158,11 +158,15 @@ static enum ctl_exit all_pages(struct asked *a, struct api *api)
         more = code == CTL_OK && next_page(a, buf_span(&reply.body), cursor, sizeof(cursor));
         if (code == CTL_OK && a->json) {
             api_print_raw(&reply);
-        } else if (code == CTL_OK) {
-            view_object(buf_span(&reply.body));
+        } else if (code == CTL_OK && !view_object(buf_span(&reply.body))) {
+            code = complain(CTL_REFUSED, "the answer is no object: is that a Crier broker?");
         }
         http_reply_fini(&reply);
         a->v[next] = cursor;
+        if (more && a->pages && !strcmp(last, cursor)) {
+            return complain(CTL_REFUSED, "the server names the same page again: '%s'", cursor);
+        }
+        snprintf(last, sizeof(last), "%s", more ? cursor : "");
     } while (more && a->pages);
     if (more) {
         fprintf(stderr, "crierctl: there is more: --%s '%s', or --every-page\n", words[next].name, cursor);

@@ -106,7 +106,7 @@ static bool append_lists(struct buf *out, struct span object, unsigned indent)
     return ok;
 }
 
-void view_object(struct span object)
+bool view_object(struct span object)
 {
     struct buf out;
     struct json_reader r;
@@ -121,8 +121,11 @@ void view_object(struct span object)
         ok = buf_printf(&out, "%-10.*s ", SPAN_ARG(name)) && append_value(&out, &v) && buf_append_byte(&out, '\n');
     }
     ok = ok && append_lists(&out, object, 0);
-    fwrite(out.data, 1, out.len, stdout);
+    if (out.len) {
+        fwrite(out.data, 1, out.len, stdout);
+    }
     buf_fini(&out);
+    return ok;
 }
 
 void view_line(struct span object)

@@ -6,8 +6,8 @@
 
 #include "core/base.h"
 
-/* Prints a JSON object that the server sent. */
-void view_object(struct span object);
+/* Prints a JSON object that the server sent. False: it is none. */
+bool view_object(struct span object) MUST_CHECK;
 /* Prints the members of an object on one line, name=value. */
 void view_line(struct span object);
 

@@ -43,6 +43,15 @@ function commands() {
 const helpOf = (command) => execFileSync(CRIERCTL, [command, '--help'], { encoding: 'utf8' });
 const optionsOf = (command) => [...helpOf(command).matchAll(/^ {2}(--[a-z-]+)/gm)].map((m) => m[1]);
 
+const has = (program) => {
+  try {
+    execFileSync('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+};
+
 for (const store of ['memory', 'redis']) {
   scenario(`${store}: each call from the command line, for people and as JSON`, { core: true, timeout: 120000 }, async (ctx) => {
     const broker = await ctx.brokerOn(store, { args: ['--presence', 'hall.*', '--room-history', 'chat.*:50:1d'] });
@@ -102,8 +111,8 @@ for (const store of ['memory', 'redis']) {
   });
 }
 
-/* A server that answers each call with {} and remembers it. */
-async function recorder(ctx) {
+/* A server that answers each call with little, or with `answer`, and remembers it. */
+async function recorder(ctx, answer) {
   const seen = [];
   const server = http.createServer((req, res) => {
     const body = [];
@@ -111,7 +120,7 @@ async function recorder(ctx) {
     req.on('end', () => {
       seen.push({ method: req.method, url: req.url, body: Buffer.concat(body).toString() });
       res.setHeader('content-type', 'application/json');
-      res.end(req.url === '/api/push' ? '{"results":[]}' : req.url === '/api/push/batch' ? '{"results":[{}]}' : '{"nodes":[]}');
+      res.end(answer ?? (req.url === '/api/push' ? '{"results":[]}' : req.url === '/api/push/batch' ? '{"results":[{}]}' : '{"nodes":[]}'));
     });
   });
   await new Promise((done) => server.listen(0, '127.0.0.1', done));
@@ -136,6 +145,8 @@ scenario('every call of the file has its command', { core: true }, async (ctx) =
   assert.equal(seen.at(-1).url, '/api/rooms/a%2Fb%20%C3%A4%3F/history?limit=3&before=7');
   await ctl(ctx, OK, ['subscribe', '--device', 'd"', '--', '--odd', 'r'], env);
   assert.deepEqual([seen.at(-1).url, JSON.parse(seen.at(-1).body)], ['/api/rooms/r/subscribe', { user: '--odd', device: 'd"' }]);
+  const loop = await recorder(ctx, '{"rooms":["a"],"next":"a"}');
+  assert.match((await ctl(ctx, REFUSED, ['rooms', '--every-page'], loop.env)).stderr, /same page again: 'a'/);
   for (const args of [['user'], ['user', 'a', 'b'], ['subscribe', 'a'], ['inbox', 'a', '--every'], ['completion'], ['completion', 'fish'], ['batch', '--size', '0'], ['batch', '/nowhere/at/all'], ['push', '--user', 'a', '--data', '1', '--retries', '2'], ['push', '--user', 'a', '--users', 'b', '--data', '1']]) {
     const p = await ctl(ctx, USAGE, args, env);
     assert.equal(p.stdout, '', args.join(' '));
@@ -159,6 +170,16 @@ scenario('a batch: in order, refusals by line, from a file and from a pipe', { c
   assert.match(p.stderr, /line 3 is no JSON object[^]*line 5 is no JSON object[^]*line 4: bad_request: data is missing/);
   assert.deepEqual(lines(p.stdout).map((r) => (r.error ? r.error.code : r.results[0].user)), ['v', 'bad_request', 'v']);
   assert.match((await ctl(ctx, OK, ['batch'], env, '')).stdout, /^0 kept, 0 refused/);
+});
+
+scenario('a batch shows on a terminal how far it is', { skip: has('script') ? false : 'script (util-linux) is not installed' }, async (ctx) => {
+  const broker = await ctx.broker();
+  const file = join(tempDir('crier-ctl-'), 'messages.jsonl');
+  writeFileSync(file, jsonl(Array.from({ length: 50 }, (_, i) => ({ user: 'u', data: i }))));
+  const p = new Proc('script', ['-qec', `${CRIERCTL} batch ${file} --url ${broker.url}`, '/dev/null']);
+  ctx.defer(() => p.kill());
+  assert.equal((await within(p.exit, 'the batch')).code, OK, p.stdout);
+  assert.match(p.stdout, /\r50 sent, 0 refused, [\d.]+ s, \d+\/s \r?\n50 kept/);
 });
 
 scenario('what the broker is too busy for is sent again after the time it asks for', { core: true }, async (ctx) => {
@@ -228,15 +249,6 @@ scenario('bash completes every command, every option, values and files', { core:
   assert.ok((await completed('ping', '--ca', 'READ')).includes('README.md'));
   assert.ok((await completed('batch', 'READ')).includes('README.md'));
 });
-
-const has = (program) => {
-  try {
-    execFileSync('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
-  }
-};
 
 scenario('zsh takes the completion', { skip: has('zsh') ? false : 'zsh is not installed' }, async () => {
   const file = join(tempDir('crier-zsh-'), '_crierctl');

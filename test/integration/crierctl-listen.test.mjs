@@ -1,4 +1,5 @@
 /* crierctl listen over each way: the same messages, acknowledged, resumed, in order; refusals told apart. */
+import net from 'node:net';
 import { dirname, join } from 'node:path';
 import { BIN, DEADLINE, assert, scenario, until, within } from './lib/harness.mjs';
 import { Proc } from './lib/proc.mjs';
@@ -120,4 +121,58 @@ scenario('ways and codecs that do not go together are wrong usage', { core: true
   }
   const http = new Proc(CRIERCTL, ['nodes', '--url', 'tcp://localhost:1']);
   assert.equal((await http.exit).code, USAGE);
+});
+
+/* A server that answers whatever it is asked with these bytes, and then hangs up. */
+async function nonsense(ctx, bytes) {
+  const server = net.createServer((socket) => {
+    socket.on('error', () => {});
+    socket.once('data', () => socket.end(bytes));
+  });
+  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  ctx.defer(() => new Promise((done) => server.close(done)));
+  return server.address().port;
+}
+
+const HEAD = 'HTTP/1.1 200 OK\r\n';
+const NONSENSE = [
+  Buffer.alloc(0),
+  Buffer.from('hello\r\n\r\n'),
+  Buffer.from('HTTP/1.1 999\r\n\r\n'),
+  Buffer.from('HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n'),
+  Buffer.alloc(100000, 0x41),
+  Buffer.from([0xff, 0xff, 0xff, 0xff, 0x81, 0xa1]),
+  Buffer.from([0, 0, 0, 0]),
+  Buffer.from([0, 0, 0, 2, 0x81, 0xa1]),
+  Buffer.from('{"type":"welcome"\n{"type":7}\n[]\n{}\nnull\n'),
+  Buffer.from('{"type":"welcome"}\n{"type":"message"}\n{"type":"message","seq":1e99,"data":"\\ud800"}\n{"type":"closing","code":99999}\n{"type":"gap"}\n{"type":"error"}\n'),
+  Buffer.from(`${HEAD}Content-Type: text/event-stream\r\n\r\n:\n\ndata\n\ndata: {"type":"message"\n\nid\nid: \0\ndata: []\n\nretry: x\n\ndata: {"type":"message","seq":1}`),
+  Buffer.from(`${HEAD}Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n5\r\ndata:\r\nzz\r\n`),
+  Buffer.from(`${HEAD}Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`),
+  Buffer.from(`${HEAD}Content-Length: 2\r\n\r\n{}`),
+  Buffer.from(`${HEAD}Content-Length: 40\r\n\r\n{"messages":[1,{"type":"message"},[[]]],`),
+  Buffer.from(`${HEAD}Content-Length: 99999999999999999999\r\n\r\n{}`),
+  Buffer.from(`${HEAD}\r\n{"messages":[1,"x",{"type":"message"},{"type":"gap"}],"gap":{},"gaps":[{}],"cursor":"${'c'.repeat(3000)}","more":true}`),
+  Buffer.from(`${HEAD}\r\n{"messages":[],"gap":{"from":1},"gaps":[],"cursor":"","more":true}`),
+  Buffer.from('HTTP/1.1 503 Busy\r\nRetry-After: 99999999999\r\nContent-Length: 3\r\n\r\n{"e'),
+];
+
+scenario('a server that talks nonsense ends the command with a sentence', { core: true, timeout: 180000 }, async (ctx) => {
+  for (const [i, bytes] of NONSENSE.entries()) {
+    const port = await nonsense(ctx, bytes);
+    const runs = WAYS.map((way) => ['listen', '--no-reconnect', '--user', 'a', '--room', 'r', '--transport', way.name, '--codec', way.codec, '--url', `${way.name === 'tcp' ? 'tcp' : 'http'}://127.0.0.1:${port}`]);
+    for (const args of [['push', '--user', 'a', '--data', '1'], ['nodes'], ['rooms', '--every-page'], ['message', 'x'], ['ping']]) runs.push([...args, '--url', `http://127.0.0.1:${port}`]);
+    const left = runs.map((args) => {
+      const p = new Proc(CRIERCTL, [...args, '--timeout', '5']);
+      ctx.defer(() => p.kill());
+      return [args, p];
+    });
+    for (const [args, p] of left) {
+      const { code, signal } = await within(p.exit, () => `nonsense ${i}: crierctl ${args.join(' ')}\n${p.stderr}`, 3 * DEADLINE);
+      assert.equal(signal, null, `nonsense ${i}: crierctl ${args.join(' ')}\n${p.stderr}`);
+      assert.doesNotMatch(p.stderr, /Sanitizer|runtime error/, `nonsense ${i}: crierctl ${args.join(' ')}`);
+      assert.ok([0, 1, 3].includes(code), `nonsense ${i}: ${code} ${p.stderr}`);
+      if (code) assert.match(p.stderr, /^(\* |crierctl: )/, `nonsense ${i}: crierctl ${args.join(' ')}`);
+    }
+  }
 });
