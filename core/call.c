@@ -28,6 +28,7 @@ void call_free(struct call *c)
     free(c->device);
     free(c->input);
     free(c->id);
+    free(c->origin);
     free(c->places);
     free(c->rooms);
     free(c->body);

@@ -1,7 +1,8 @@
 /*
  * call.h - what a request that stays on its connection asks of the shard that owns its user: a posted command for the
  * user's session there, or a poll. The asking shard fills the request half, the owner the answer half, and the same
- * struct travels back. Whoever finds the receiver gone frees it.
+ * struct travels back. Whoever finds the receiver gone frees it. A command for a session at another node goes there by
+ * way of the store (core/op_where.h), as a copy.
  */
 #ifndef CORE_CALL_H
 #define CORE_CALL_H
@@ -30,7 +31,10 @@ struct call {
     unsigned codec; /* enum codec (proto/codec.h), of input and body */
     uint8_t *input; /* the command as it came */
     size_t input_len;
-    char *id; /* a send's id, made up if need be */
+    char *id;       /* a send's id, made up if need be */
+    bool here_only; /* other nodes are not asked */
+    char *origin;   /* the node that asks; NULL: this one */
+    uint64_t token; /* its own number */
 
     /* CALL_POLL */
     bool named;     /* the client picked the device's name */
@@ -43,6 +47,7 @@ struct call {
 
     /* answer */
     bool no_session;        /* nobody to carry the command out */
+    bool away;              /* it is not known: the store or the other node does not answer */
     unsigned status;        /* as HTTP has them */
     unsigned retry_after_s; /* 0: says nothing */
     uint8_t *body;

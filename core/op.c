@@ -5,6 +5,7 @@
  * in the request half and in the reply half, so an op may be given up in any state.
  */
 #include "core/op.h"
+#include "core/call.h"
 
 #include <stdlib.h>
 
@@ -100,9 +101,14 @@ void op_free(struct op *op)
         free(op->control.user);
         free(op->control.device);
         free(op->control.text);
+        call_free(op->control.call);
         break;
     case OP_TRACK:
         track_free(&op->track);
+        break;
+    case OP_FORWARD:
+    case OP_ANSWER:
+        call_free(op->forward.call);
         break;
     }
     free(op);

@@ -28,7 +28,9 @@ enum op_kind {
     OP_WATCH,
     OP_QUERY,
     OP_CONTROL,
-    OP_TRACK
+    OP_TRACK,
+    OP_FORWARD,
+    OP_ANSWER
 };
 
 enum op_status {
@@ -81,6 +83,7 @@ struct op {
         struct op_query query;
         struct op_control control;
         struct op_track track;
+        struct op_forward forward;
     };
 };
 

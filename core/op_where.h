@@ -7,6 +7,8 @@
 
 #include "core/base.h"
 
+struct call;
+
 /* The shard has (on) or no longer has (off) members of the room. Reply to `on`: OP_OK once the subscription is
  * confirmed: everything sent from then on comes. */
 struct op_interest {
@@ -29,15 +31,22 @@ struct op_watch {
     bool on;
 };
 
-/* What the server API wants of a user's present connections; goes to the shard that owns the user, and nobody answers.
- */
-enum control_act { CONTROL_DISCONNECT, CONTROL_JOIN, CONTROL_LEAVE };
+/* What the server API wants of a user's present connections, or a client of another node of a session of its own; goes
+ * to the shard that owns the user, and nobody answers (a command: OP_ANSWER). */
+enum control_act { CONTROL_DISCONNECT, CONTROL_JOIN, CONTROL_LEAVE, CONTROL_COMMAND };
 
 struct op_control {
     enum control_act act;
     char *user;
-    char *device; /* NULL: all of them */
-    char *text;   /* why; or the room */
+    char *device;      /* NULL: all of them */
+    char *text;        /* why; or the room */
+    struct call *call; /* the command */
+};
+
+/* OP_FORWARD: a posted command for a session that is not on this node; the reply is the call's answer half. OP_ANSWER:
+ * the answer to one that came from another node; no reply. */
+struct op_forward {
+    struct call *call; /* owned */
 };
 
 #endif

@@ -12,6 +12,7 @@
 #include "core/buf.h"
 #include "core/inbox.h"
 #include "core/msg.h"
+#include "core/op.h"
 #include "net/conn.h"
 #include "net/poll.h"
 #include "net/session.h"
@@ -65,6 +66,21 @@ void call_send(struct shard *s, struct call *call)
     send_or_keep(s, call);
 }
 
+/* To the store. Without memory it is not known what became of it. */
+static void submit(struct shard *s, enum op_kind kind, struct call *call)
+{
+    struct op *op = op_new(kind);
+    if (op) {
+        op->forward.call = call;
+        shard_submit(s, op);
+    } else if (call->origin) {
+        call_free(call);
+    } else {
+        call->away = call->back = true;
+        send_or_keep(s, call);
+    }
+}
+
 /* ---- answers ---- */
 
 void call_answer(struct shard *s, struct call *call, unsigned status, struct span body)
@@ -74,7 +90,10 @@ void call_answer(struct shard *s, struct call *call, unsigned status, struct spa
     call->body = (uint8_t *)span_dup(body);
     call->status = call->body ? status : 503;
     call->back = true;
-    send_or_keep(s, call);
+    if (call->origin)
+        submit(s, OP_ANSWER, call);
+    else
+        send_or_keep(s, call);
 }
 
 void call_fail(struct shard *s, struct call *call, struct span ref, const char *code, const char *message,
@@ -113,8 +132,29 @@ static void carry_out(struct shard *s, struct call *call)
         session_call(ses, call);
         return;
     }
-    call->no_session = true;
-    call_fail(s, call, (struct span){NULL, 0}, "no_session", "this device has no connection to this node", 0);
+    call->no_session = call->origin || call->here_only; /* else the other nodes are asked */
+    if (call->no_session)
+        call_fail(s, call, (struct span){NULL, 0}, "no_session", "this device has no connection to this node", 0);
+    else
+        submit(s, OP_FORWARD, call);
+}
+
+void call_from_elsewhere(struct shard *s, struct op *op)
+{
+    struct call *call = op->control.call;
+    op->control.call = NULL;
+    op_free(op);
+    call_arrived(s, call);
+}
+
+void call_back_from_elsewhere(struct shard *s, struct op *op)
+{
+    struct call *call = op->forward.call;
+    op->forward.call = NULL;
+    call->away = op->status != OP_OK;
+    call->back = true;
+    op_free(op);
+    send_or_keep(s, call);
 }
 
 static void came_back(struct shard *s, struct call *call)

@@ -6,6 +6,7 @@
 
 #include "core/call.h"
 
+struct op;
 struct shard;
 
 /* To the owner of the call's user, by inbox even when that is this very shard. Never lost: kept while the lane is full.
@@ -18,6 +19,9 @@ void call_fail(struct shard *s, struct call *call, struct span ref, const char *
                unsigned retry_after_s);
 /* What came out of the inbox. Takes it. */
 void call_arrived(struct shard *s, struct call *call);
+/* A command from another node, or the answer to one that went there. Takes the op. */
+void call_from_elsewhere(struct shard *s, struct op *op);
+void call_back_from_elsewhere(struct shard *s, struct op *op);
 /* The end of a turn: those that found a lane full. */
 void calls_retry(struct shard *s);
 void calls_free(struct shard *s);

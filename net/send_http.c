@@ -3,8 +3,9 @@
  *
  * Runs on the shard that took the request. A send becomes an op right here, as on a socket. What concerns the device's
  * session (ack, subscribe, unsubscribe, refresh, and a send that must not come back) goes to the owner of the user as a
- * call, and its answer comes back as one. An ack for a device that is not on this node goes to the store, which knows
- * it all the same. What an answer needs waits with the connection (struct posted).
+ * call, and from there to the node that has the session if it is another one; its answer comes back as one. An ack for
+ * a device that is not on this node goes to the store, which knows it all the same. What an answer needs waits with the
+ * connection (struct posted).
  */
 #include "net/send_http.h"
 
@@ -27,7 +28,8 @@
 #define OBJECT_MAX 4096
 #define RETRY_S    1
 #define NEEDS_WHOM "this command is about a device: name the user and ?device=, as its welcome says"
-#define NO_SESSION "this device has no live connection to this node (SSE clients name their rooms in ?rooms=)"
+#define NO_SESSION "this device has no live connection (a poll names its rooms in ?rooms=)"
+#define AWAY       "the session of this device cannot be asked just now; send it again later"
 #define NO_MEMORY  "out of memory; try again later"
 
 struct posted {
@@ -178,8 +180,8 @@ static void call_done(struct conn *c, void *arg, struct call *call)
             fail(c, p->codec, ref_of(p), "overloaded", NO_MEMORY);
             posted_free(p);
         }
-    } else if (call->no_session) {
-        fail(c, p->codec, ref_of(p), "no_session", NO_SESSION);
+    } else if (call->no_session || call->away) {
+        fail(c, p->codec, ref_of(p), call->away ? "unavailable" : "no_session", call->away ? AWAY : NO_SESSION);
         posted_free(p);
     } else {
         answer(c, p->codec, call->status, span_of(call->body, call->body_len), call->retry_after_s);
@@ -202,6 +204,7 @@ static void ask_owner(struct conn *c, struct posted *p, struct span input)
     struct call *call = call_new(CALL_COMMAND, span_str(p->user), span_str(p->device));
     if (call) {
         call->codec = p->codec;
+        call->here_only = p->type == CMD_ACK;
         call->input = (uint8_t *)span_dup(input);
         call->input_len = input.n;
         call->id = span_dup(id_of(p));

@@ -457,6 +457,8 @@ void session_op_done(struct session *s, struct op *op)
     case OP_WATCH:
     case OP_CONTROL:
     case OP_TRACK:
+    case OP_FORWARD:
+    case OP_ANSWER:
         op_free(op);
         break;
     }

@@ -113,9 +113,17 @@ static void op_back(struct shard *s, struct op *op)
         track_back(s, op);
         return;
     case OP_CONTROL:
+        if (op->control.act == CONTROL_COMMAND) {
+            call_from_elsewhere(s, op);
+            return;
+        }
         user_control(s, &op->control);
         op_free(op);
         return;
+    case OP_FORWARD:
+        call_back_from_elsewhere(s, op);
+        return;
+    case OP_ANSWER:
     case OP_ATTACH:
     case OP_DETACH:
     case OP_PRESENCE:

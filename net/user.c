@@ -195,6 +195,8 @@ static void control_one(struct session *ses, const struct op_control *o)
     case CONTROL_LEAVE:
         session_take_out(ses, span_str(o->text));
         break;
+    case CONTROL_COMMAND: /* net/call.c */
+        break;
     }
 }
 

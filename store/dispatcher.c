@@ -296,6 +296,7 @@ static void on_done(void *arg, struct op *op)
     switch (op->kind) {
     case OP_DETACH: /* nobody waits for it */
     case OP_PRESENCE:
+    case OP_ANSWER:
         op_free(op);
         break;
     case OP_ATTACH:
@@ -305,6 +306,7 @@ static void on_done(void *arg, struct op *op)
     case OP_INTEREST:
     case OP_WATCH:
     case OP_QUERY:
+    case OP_FORWARD:
         outlane_reply(&d->lanes[op->shard], op);
         break;
     case OP_TRACK:

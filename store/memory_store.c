@@ -700,7 +700,12 @@ static void submit(struct store *st, struct op *op)
         metric_add(s->metrics, M_LEDGER_EVENTS, op->track.n);
         finish(s, op, OP_OK, NULL);
         break;
+    case OP_FORWARD: /* there are no other nodes */
+        op->forward.call->no_session = true;
+        finish(s, op, OP_OK, NULL);
+        break;
     case OP_CONTROL:
+    case OP_ANSWER:
         finish(s, op, OP_REFUSED, "This is not for the store.");
         break;
     }

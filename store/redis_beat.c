@@ -31,6 +31,7 @@
 #include "core/config.h"
 #include "core/metrics.h"
 #include "store/redis_audit.h"
+#include "store/redis_forward.h"
 #include "store/redis_ingest.h"
 #include "store/redis_keys.h"
 #include "store/redis_presence.h"
@@ -299,6 +300,7 @@ void redis_tick(struct redis_store *s)
 {
     redis_tell(s);
     redis_watch_tick(s);
+    redis_forward_tick(s);
     redis_ingest_tick(s);
     uint64_t age = s->probe_back_ms ? clock_mono_ms() - s->probe_back_ms : 0;
     metric_set(s->metrics, M_REDIS_PROBE_AGE, age);

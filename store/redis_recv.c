@@ -25,6 +25,7 @@
 #include "proto/names.h"
 #include "proto/room_rules.h"
 #include "store/redis_beat.h"
+#include "store/redis_forward.h"
 #include "store/redis_ingest.h"
 #include "store/redis_keys.h"
 #include "store/redis_ledger.h"
@@ -125,14 +126,21 @@ static size_t take_frame(struct redis_store *s, struct span in, struct span chan
     return total;
 }
 
+static bool take_request(struct redis_store *s, struct span frame)
+{
+    if (frame.p[0] == 'Y')
+        return redis_take_answer(s, frame);
+    return frame.n > 1 && frame.p[1] == 'C' ? redis_take_command(s, frame) : redis_take_control(s, frame);
+}
+
 static void take_targeted(struct redis_store *s, struct span channel, struct span payload)
 {
     if (payload.n && payload.p[0] == 'P') {
         redis_on_probe(s, payload);
         return;
     }
-    if (payload.n && payload.p[0] == 'X') {
-        if (!redis_take_control(s, payload))
+    if (payload.n && (payload.p[0] == 'X' || payload.p[0] == 'Y')) {
+        if (!take_request(s, payload))
             redis_refuse(s, channel, payload, "not a control of this version");
         return;
     }

@@ -30,6 +30,7 @@
 #include "proto/room_rules.h"
 #include "store/redis_audit.h"
 #include "store/redis_beat.h"
+#include "store/redis_forward.h"
 #include "store/redis_ingest.h"
 #include "store/redis_ledger.h"
 #include "store/redis_presence.h"
@@ -370,6 +371,12 @@ static void submit(struct store *st, struct op *op)
     case OP_TRACK:
         redis_track(s, op);
         break;
+    case OP_FORWARD:
+        redis_forward(s, op);
+        break;
+    case OP_ANSWER:
+        redis_forward_answer(s, op);
+        break;
     case OP_CONTROL:
         redis_finish(s, op, OP_REFUSED, "This is not for the store.");
         break;
@@ -418,9 +425,11 @@ static void free_store(struct store *st)
     while (!list_empty(&s->interests))
         end_interest(s, CONTAINER_OF(s->interests.next, struct interest, link), OP_AWAY);
     redis_push_free(s);
+    redis_forwards_end(s);
     if (s->finish)
         on_finish(-1, 0, s);
     redis_kept_free(s);
+    free(s->forwards);
     redis_users_free(s);
     redis_rooms_free(s->rooms);
     redis_presence_free(s->presence);
@@ -499,10 +508,11 @@ static bool open_tables(struct redis_store *s)
     s->rooms = redis_rooms_new();
     s->presence = redis_presence_new(s);
     s->watch = redis_watch_new();
+    s->forwards = redis_forwards_new();
     s->ingest = redis_ingest_new(s);
     s->sweep = redis_sweep_new();
     s->audit = redis_audit_new();
-    return s->rooms && s->presence && s->watch && s->ingest && s->sweep && s->audit;
+    return s->rooms && s->presence && s->watch && s->forwards && s->ingest && s->sweep && s->audit;
 }
 
 static const struct store_ops redis_ops = {

@@ -77,6 +77,7 @@ struct redis_store {
     struct redis_rooms *rooms;       /* redis_rooms.c */
     struct redis_presence *presence; /* redis_presence.c */
     struct redis_watch *watch;       /* redis_watch.c */
+    struct redis_forwards *forwards; /* redis_forward.c */
     struct map kept;                 /* detaches to be made once Redis is back */
     /* sends */
     struct redis_batch *batch; /* open */

@@ -224,3 +224,90 @@ scenario('posts while Redis is away are told to come back', async (ctx) => {
     assert.ok(Number(r.headers['retry-after']) >= 1);
   }
 });
+
+scenario('posts reach the session whichever node is asked: rooms, echo, refresh, and who is nowhere', { core: true }, async (ctx) => {
+  const { redis } = await ctx.redis();
+  const prefix = ctx.newPrefix();
+  const options = { ...STRICT, redis, prefix, args: [...STRICT.args, '--room-history', 'h.*:100:1d'] };
+  const nodes = [];
+  for (let n = 0; n < 3; n++) nodes.push(await ctx.broker(options));
+  const token = (more) => tokenFor('alice', { rooms: ['*'], send: ['*'], ...more });
+  const me = { query: { device: 'page' }, headers: { authorization: `Bearer ${token()}` } };
+  const streams = [];
+  for (const [n, device] of [[0, 'page'], [1, 'desk']]) streams.push(await events(ctx, nodes[n], { device, headers: me.headers }));
+  const [page, desk] = streams;
+
+  /* Each node, the one with the session too. */
+  for (const [n, b] of nodes.entries()) {
+    const room = n === 1 ? 'h.1' : `r${n}`;
+    const joined = await ok(b, { type: 'subscribe', room, ref: n }, me);
+    assert.deepEqual([joined.ref, joined.room], [n, room]);
+    await ok(nodes[2], { type: 'send', room, data: `to ${room}` }, me);
+    assert.equal((await page.next('message')).data, `to ${room}`);
+    await ok(b, { type: 'send', room, data: 'silent', echo: false }, me);
+    await ok(nodes[0], { type: 'send', room, data: 'heard' }, me);
+    assert.equal((await page.next('message')).data, 'heard');
+  }
+  const packed = await nodes[2].request('POST', '/send?device=page', { body: Buffer.from(encode({ type: 'unsubscribe', room: 'h.1', ref: 9 })), headers: { ...me.headers, 'content-type': 'application/msgpack' } });
+  assert.equal(packed.status, 200);
+  assert.deepEqual(decode(packed.body), { type: 'ok', ref: 9 });
+  await refused(nodes[2], { type: 'unsubscribe', room: 'h.1', ref: 'again' }, me, 409, 'not_subscribed').then((r) => assert.equal(r.json.ref, 'again'));
+  /* What was missed, through a node that has nothing of it. */
+  const { seq } = (await ok(nodes[1], { type: 'history', room: 'h.1' }, me)).messages[0];
+  const back = await ok(nodes[2], { type: 'subscribe', room: 'h.1', since: seq }, me);
+  assert.equal(back.recovered, true);
+  for (const data of ['silent', 'heard']) assert.equal((await page.next('message')).data, data);
+  assert.equal(desk.take('message'), undefined, 'another device is another session');
+  assert.equal(page.take('ok'), undefined, 'answers go to who asked');
+
+  await refused(nodes[2], { type: 'refresh', token: tokenFor('bob') }, me, 401, 'unauthorized');
+  await ok(nodes[2], { type: 'refresh', token: token({ rooms: ['r*'] }) }, me);
+  await refused(nodes[2], { type: 'subscribe', room: 's' }, me, 403, 'forbidden'); // the session's new token
+  await refused(nodes[2], { type: 'subscribe', room: 'r' }, { ...me, query: { device: 'phone' } }, 409, 'no_session');
+  await refused(nodes[2], { type: 'subscribe', room: 'r' }, { query: { device: 'd' }, headers: { authorization: `Bearer ${tokenFor('nobody', { rooms: ['*'] })}` } }, 409, 'no_session');
+
+  /* Many at once, and a node that does not answer, and then is gone. */
+  const many = await Promise.all(Array.from({ length: 60 }, (_, n) => ok(nodes[1 + (n % 2)], { type: 'subscribe', room: `r${n}`, ref: n }, me)));
+  assert.ok(many.every((a, n) => a.ref === n && a.room === `r${n}`));
+  nodes[0].proc.child.kill('SIGSTOP');
+  const stuck = post(nodes[1], { type: 'subscribe', room: 'r', ref: 's' }, me);
+  const r = await stuck;
+  nodes[0].proc.child.kill('SIGCONT');
+  assert.equal(r.status, 503, r.text);
+  assert.deepEqual([r.json.code, r.json.ref], ['unavailable', 's']);
+  assert.ok(Number(r.headers['retry-after']) >= 1);
+  await nodes[0].crash();
+  await until(async () => (await post(nodes[1], { type: 'subscribe', room: 'r' }, me)).status === 409, 'nobody has it any more');
+});
+
+scenario('whatever comes on the channel between nodes, a broker lives on', async (ctx) => {
+  const { redis, backend } = await ctx.redis();
+  const broker = await ctx.broker({ redis, prefix: ctx.newPrefix() });
+  const stream = await events(ctx, broker, { user: 'alice', device: 'page' });
+  const bytes = (...parts) => Buffer.concat(parts.map((p) => (typeof p === 'string' ? Buffer.from(p) : Buffer.from([].concat(p)))));
+  const command = JSON.stringify({ type: 'subscribe', room: 'r' });
+  const head = (node, id) => [0, 0, 0, 0, 0, 0, 0, 1, 0, node, id];
+  const frames = [
+    bytes('XC'),
+    bytes('XC', [4, 0, 5]),
+    bytes('XC', [0, 0, 5], 'alice'),
+    bytes('XC', [4, 255, 255], 'pagealice'),
+    bytes('XC', [4, 0, 5], 'pagealice', [0, 0, 0]),
+    bytes('XC', [4, 0, 5], 'pagealice', head(200, 0), 'n'),
+    bytes('XC', [4, 0, 5], 'pagealice', head(0, 0)),
+    bytes('XC', [4, 0, 5], 'pagealice', head(1, 0), 'n', '{"type":'),
+    bytes('XC', [4, 0, 5], 'pagealice', head(1, 200), 'n', command),
+    bytes('XC', [4, 0, 5], 'pagealice', [0, 0, 0, 0, 0, 0, 0, 1, 77, 1, 0], 'n', command),
+    bytes('Y'),
+    bytes('Y', [0, 0, 0]),
+    bytes('Y', [0, 0, 0, 0, 0, 0, 0, 9, 0, 200, 0, 0], '{}'),
+    bytes('X'),
+    bytes('X?'),
+  ];
+  const before = await broker.metric('crier_bad_messages_total', 'redis');
+  for (const f of frames) await backend.sendCommand(['PUBLISH', `${ctx.prefix}n:${broker.node}`, f]);
+  await until(async () => (await broker.metric('crier_bad_messages_total', 'redis')) - before >= 13, 'the malformed ones are counted');
+  for (let cut = 0; cut < 40; cut++) await backend.sendCommand(['PUBLISH', `${ctx.prefix}n:${broker.node}`, bytes('XC', [4, 0, 5], 'pagealice', head(1, 0), 'n', command).subarray(0, cut)]);
+  assert.equal((await broker.push({ user: 'alice', data: 'fine' })).status, 200);
+  assert.equal((await stream.next('message')).data, 'fine');
+});

@@ -1,4 +1,5 @@
 /* Ops and items: made, filled to the brim, freed in any state. Leaks show under ASan. */
+#include "core/call.h"
 #include "core/msg.h"
 
 #include <setjmp.h>
@@ -31,6 +32,19 @@ static void fill_page(struct op_page *page, struct job *shared)
     assert_non_null(page->jobs);
     page->jobs[0] = some_job();
     page->jobs[1] = job_ref(shared); /* [2] stays NULL: a page given up half way */
+}
+
+static struct call *some_call(void)
+{
+    struct call *c = call_new(CALL_COMMAND, SPAN_LIT("alice"), SPAN_LIT("phone"));
+    assert_non_null(c);
+    c->input = (uint8_t *)text("{}");
+    c->id = text("m1");
+    c->origin = text("n1");
+    c->places = text("0");
+    c->rooms = text("a");
+    c->body = (uint8_t *)text("{}");
+    return c;
 }
 
 static struct op *full_op(enum op_kind kind, struct job *shared)
@@ -90,6 +104,11 @@ static struct op *full_op(enum op_kind kind, struct job *shared)
         op->control.user = text("alice");
         op->control.device = text("phone");
         op->control.text = text("lobby");
+        op->control.call = some_call();
+        break;
+    case OP_FORWARD:
+    case OP_ANSWER:
+        op->forward.call = some_call();
         break;
     case OP_TRACK:
         op->track.n = 2;
@@ -106,7 +125,7 @@ static void every_kind_of_op(void **state)
 {
     struct job *shared = some_job();
     (void)state;
-    for (int kind = OP_ATTACH; kind <= OP_TRACK; kind++) {
+    for (int kind = OP_ATTACH; kind <= OP_ANSWER; kind++) {
         op_free(op_new((enum op_kind)kind)); /* empty */
         op_free(full_op((enum op_kind)kind, shared));
     }
