@@ -53,7 +53,7 @@ const smuggle = [
 const badChunks = [
   ['no digits', 'g\r\nx\r\n0\r\n\r\n'], ['an empty size', '\r\nx\r\n0\r\n\r\n'], ['a negative size', '-1\r\nx\r\n0\r\n\r\n'], ['a plus', '+1\r\nx\r\n0\r\n\r\n'], ['0x', '0x1\r\nx\r\n0\r\n\r\n'],
   ['white space before the size', ' 1\r\nx\r\n0\r\n\r\n'], ['white space behind it', '1 \r\nx\r\n0\r\n\r\n'], ['17 digits', '10000000000000001\r\nx\r\n0\r\n\r\n'], ['a bare LF behind it', '1\nx\r\n0\r\n\r\n'],
-  ['a bare CR behind it', '1\rx\r\n0\r\n\r\n'], ['data longer than its size', '1\r\nxy\r\n0\r\n\r\n'], ['data without its CRLF', '1\r\nx0\r\n\r\n'], ['a bare LF behind the data', '1\r\nx\n0\r\n\r\n'],
+  ['a bare CR behind it', '1\rx\r\n0\r\n\r\n'], ['data longer than its size', '1\r\nxy\r\n0\r\n\r\n'], ['data without its CRLF', '1\r\nx0\r\n\r\n'], ['a bare LF behind the data', '1\r\nx\n0\r\n\r\n'], ['a bare CR behind the data', '1\r\nx\ry0\r\n\r\n'],
   ['a NUL in an extension', '1;\0\r\nx\r\n0\r\n\r\n'], ['a bare LF in an extension', '1;a\nb\r\nx\r\n0\r\n\r\n'], ['a bare CR in an extension', '1;a\rb\r\nx\r\n0\r\n\r\n'], ['an extension of 300 bytes', `1;${x(300)}\r\nx\r\n0\r\n\r\n`],
   ['a trailer without a colon', '0\r\nnonsense\r\n\r\n'], ['a trailer with a space before the colon', '0\r\nA : b\r\n\r\n'], ['a folded trailer', '0\r\nA: b\r\n c\r\n\r\n'], ['a trailer with a bare LF', '0\r\nA: b\nC: d\r\n\r\n'],
   ['a last chunk that ends with a bare LF', '0\r\n\n'], ['5 KiB of trailers', `0\r\n${`A: ${x(100)}\r\n`.repeat(50)}\r\n`],

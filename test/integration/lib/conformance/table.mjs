@@ -14,9 +14,10 @@ import * as sse from './whatwg_sse.mjs';
 
 const KINDS = { [OP.TEXT]: 'text', [OP.BINARY]: 'binary', [OP.PING]: 'ping', [OP.PONG]: 'pong', [OP.CLOSE]: 'close' };
 
-/* Section 7.2.2 of RFC 7692, with a window of so many bits. */
+/* Section 7.2.2 of RFC 7692, with a window of so many bits: in small steps, because zlib takes distances as far back as its
+ * present output goes, whatever the window. */
 export function inflate(payload, windowBits = 15) {
-  return inflateRawSync(Buffer.concat([payload, Buffer.from([0, 0, 0xff, 0xff])]), { finishFlush: constants.Z_SYNC_FLUSH, windowBits });
+  return inflateRawSync(Buffer.concat([payload, Buffer.from([0, 0, 0xff, 0xff])]), { finishFlush: constants.Z_SYNC_FLUSH, windowBits, chunkSize: 64 });
 }
 
 /* A frame in words, after what sections 5.1 and 5.2 of RFC 6455 ask of a server: no mask, no reserved bits, shortest length. */
