@@ -59,6 +59,23 @@ scenario('RFC 6455: frames', { core: true, timeout: 120000 }, async (ctx) => {
   });
 });
 
+scenario('RFC 6455 7.1.7: who breaks the protocol is not waited for', async (ctx) => {
+  const broker = await ctx.broker({ args: ['--echo'], shards: 1 });
+  const other = await ctx.websocket(broker, '/echo');
+  for (const bytes of [frame(3, ''), frame(OP.TEXT, Buffer.from([0xff])), frame(OP.CLOSE, 'x'), frame(OP.TEXT, '', { length: 1 << 24 })]) {
+    const r = await ctx.websocket(broker, '/echo');
+    r.write(bytes);
+    await r.closeFrame();
+    /* The thread that failed it has ended it before it answers anybody else; a handful of answers for the kernel. */
+    for (let i = 0; i < 50 && !r.ended; i++) {
+      other.write(frame(OP.PING, `${i}`));
+      assert.equal((await other.nextFrame()).payload.toString(), `${i}`);
+    }
+    assert.ok(r.ended, 'the TCP connection is closed without an answer to the close frame');
+    r.destroy();
+  }
+});
+
 async function terms(broker, lines) {
   const r = await Raw.open(broker);
   r.write(upgradeRequest('/echo').replace(/\r\n$/, `${lines.map((l) => `Sec-WebSocket-Extensions: ${l}\r\n`).join('')}\r\n`));
