@@ -1,12 +1,9 @@
 /*
  * room.c - rooms of a shard. Runs on the shard's thread.
  *
- * A room's messages of one inbox batch are collected and delivered together when the batch ends: each member is visited
- * once for all of them, and a member with nothing queued gets them as one block, built once a wire form, in one write.
- *
  * Members stand in a dense array; a session knows its place in it (struct membership), so that leaving is O(1): the
- * last one moves into the hole. The room is freed when its last member has left and it is not being walked; the
- * interest is given back then.
+ * last one moves into the hole (while the members are being walked there are two parts, room_walk.c). The room is freed
+ * when its last member has left and it is not being walked; the interest is given back then.
  *
  * A subscribe goes through up to three gates before its `ok`: the interest is confirmed, presence is watched (where it
  * was asked for), and what was missed since the client's last seq has been read. It waits in room->waiters for the
@@ -16,7 +13,6 @@
 
 #include <stdlib.h>
 
-#include "core/blob.h"
 #include "core/buf.h"
 #include "core/config.h"
 #include "core/msg.h"
@@ -27,8 +23,6 @@
 
 #define MEMBERS_FIRST 4u
 #define MEMBERS_MANY  1024u /* from here on the array grows by less: what is not in use counts */
-#define BATCH_MAX     256   /* messages of one room in one turn; more make two rounds */
-#define BLOCK_BYTES   (64 * 1024)
 
 static struct room *room_new(struct shard *s, struct span name)
 {
@@ -65,17 +59,6 @@ static bool submit_interest(struct shard *s, struct room *r, bool on)
     return true;
 }
 
-static void drop_batch(struct room *r)
-{
-    for (unsigned i = 0; i < r->nbatch; i++)
-        job_unref(r->batch[i]);
-    free(r->batch);
-    r->batch = NULL;
-    r->nbatch = 0;
-    r->batch_stored = false;
-    list_unlink(&r->busy);
-}
-
 void room_waiter_free(struct shard *s, struct waiter *w)
 {
     if (w->call)
@@ -90,7 +73,7 @@ static void room_free(struct shard *s, struct room *r)
         r->waiters = w->next;
         room_waiter_free(s, w);
     }
-    drop_batch(r);
+    room_walk_free(r);
     (void)map_remove(&s->rooms, room_name(r));
     metric_sub(s->m, M_ROOMS, 1);
     free(r->members);
@@ -100,7 +83,7 @@ static void room_free(struct shard *s, struct room *r)
 /* A room without members is no longer of interest. Not while its members are being walked. */
 void room_leave_if_empty(struct shard *s, struct room *r)
 {
-    if (r->count || r->nbatch || r->held || !list_empty(&r->polls))
+    if (r->count || r->nbatch || r->walk || r->held || !list_empty(&r->polls))
         return;
     if (r->asked)
         (void)submit_interest(s, r, false);
@@ -166,6 +149,14 @@ static bool add_member(struct room *r, struct session *ses)
     return true;
 }
 
+static void move_member(struct room *r, uint32_t from, uint32_t to)
+{
+    if (from == to)
+        return;
+    r->members[to] = r->members[from];
+    r->members[to].session->rooms[r->members[to].slot].index = to;
+}
+
 /* Takes the session's slot-th membership out of both arrays; the last of each fills the hole. */
 static void remove_member(struct session *ses, unsigned slot)
 {
@@ -174,9 +165,11 @@ static void remove_member(struct session *ses, unsigned slot)
     if (ses->rooms[slot].watching)
         room_unwatch(ses->conn->shard, r, &ses->rooms[slot]);
     room_follow_free(ses->conn->shard, &ses->rooms[slot]);
-    r->members[hole] = r->members[--r->count];
-    if (hole < r->count)
-        r->members[hole].session->rooms[r->members[hole].slot].index = hole;
+    if (r->walk && hole < r->walk->left) { /* the last one who waits goes there, and the last of all to his place */
+        move_member(r, --r->walk->left, hole);
+        hole = r->walk->left;
+    }
+    move_member(r, --r->count, hole);
     ses->rooms[slot] = ses->rooms[--ses->nrooms];
     if (slot < ses->nrooms)
         ses->rooms[slot].room->members[ses->rooms[slot].index].slot = slot;
@@ -365,125 +358,6 @@ void room_interest_back(struct shard *s, struct op *op)
             fail_waiters(s, r);
     }
     op_free(op);
-}
-
-/* ---- delivering ---- */
-
-void room_deliver(struct shard *s, struct job *j)
-{
-    struct room *r = map_get(&s->rooms, j->head.target);
-    if (r && (!j->head.seq || room_history_take(s, r, j)))
-        room_collect(s, r, j);
-}
-
-void room_collect(struct shard *s, struct room *r, struct job *j)
-{
-    if (!r->batch) {
-        r->batch = malloc(BATCH_MAX * sizeof(struct job *));
-        if (!r->batch) {
-            metric_add(s->m, M_DROP_MEMORY, r->count);
-            r->batch_stored = false; /* the members are behind now, and will see it */
-            return;
-        }
-    }
-    r->batch[r->nbatch++] = job_ref(j);
-    if (!list_linked(&r->busy))
-        list_push(&s->busy_rooms, &r->busy);
-    if (r->nbatch == BATCH_MAX)
-        room_flush(s, r);
-}
-
-/* May these messages travel as one block? Live, of one class, none replaceable, and small together. */
-static bool joinable(const struct room *r)
-{
-    size_t bytes = 0;
-    for (unsigned i = 0; i < r->nbatch; i++) {
-        const struct job *j = r->batch[i];
-        if (j->head.seq || j->head.track || j->collapse_key || j->head.priority != r->batch[0]->head.priority)
-            return false;
-        bytes += j->len;
-    }
-    return r->nbatch > 1 && bytes < BLOCK_BYTES / 2;
-}
-
-/* The batch in one wire form, as one frame; NULL: not to be had. */
-static struct frame *build_block(const struct room *r, struct session *ses, struct frame_cache *fc)
-{
-    size_t len = 0;
-    for (unsigned i = 0; i < r->nbatch; i++) {
-        struct frame *f = session_frame(ses, &fc[i]);
-        if (!f)
-            return NULL;
-        len += f->len;
-    }
-    struct blob *b = len <= BLOCK_BYTES ? blob_new(len) : NULL;
-    struct frame *block = b ? frame_new(b) : NULL;
-    if (!block) {
-        blob_unref(b);
-        return NULL;
-    }
-    size_t at = 0;
-    for (unsigned i = 0; i < r->nbatch; i++) {
-        const struct frame *f = fc[i].frame[ses->wire];
-        memcpy(b->data + at, f->data, f->len);
-        at += f->len;
-    }
-    block->born_us = r->batch[0]->born_us;
-    return block;
-}
-
-static void deliver_to(struct session *ses, unsigned slot, struct room *r, struct frame_cache *fc, struct frame **block,
-                       bool join)
-{
-    enum wire w = ses->wire;
-    if (join && !block[w])
-        block[w] = build_block(r, ses, fc);
-    if (join && block[w] && session_offer_block(ses, block[w], r->batch[0], r->nbatch))
-        return;
-    uint64_t base = r->base;
-    for (unsigned i = 0; i < r->nbatch; i++) {
-        uint64_t seq = r->batch[i]->head.seq;
-        if (seq == 0) {
-            session_offer(ses, &fc[i]);
-            continue;
-        }
-        if (ses->state != SESSION_OVER) /* else one that was too much has closed the connection */
-            room_history_offer(ses, &ses->rooms[slot], &fc[i], base);
-        base = seq;
-    }
-}
-
-void room_flush(struct shard *s, struct room *r)
-{
-    if (r->nbatch == 0)
-        return;
-    struct frame_cache fc[BATCH_MAX];
-    struct frame *block[WIRE_KINDS] = {0};
-    bool join = joinable(r);
-    for (unsigned i = 0; i < r->nbatch; i++)
-        frame_cache_init(&fc[i], r->batch[i]);
-    bool was_held = r->held;
-    r->held = true;
-    for (uint32_t i = r->count; i-- > 0;) { /* backwards: a member that is closed is replaced by one already served */
-        if (i < r->count)
-            deliver_to(r->members[i].session, r->members[i].slot, r, fc, block, join);
-    }
-    for (unsigned i = 0; i < r->nbatch; i++)
-        frame_cache_fini(&fc[i]);
-    for (unsigned i = 0; i < WIRE_KINDS; i++)
-        frame_unref(block[i]);
-    room_polls_offer(r);
-    r->held = was_held;
-    drop_batch(r);
-    room_leave_if_empty(s, r);
-}
-
-void rooms_turn_end(struct shard *s)
-{
-    while (!list_empty(&s->busy_rooms)) {
-        struct room *r = CONTAINER_OF(s->busy_rooms.next, struct room, busy);
-        room_flush(s, r);
-    }
 }
 
 void rooms_free(struct shard *s)

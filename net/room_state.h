@@ -1,5 +1,6 @@
 /*
- * room_state.h - what the files of the rooms of a shard share: room.c (members, joining, delivering), room_history.c
+ * room_state.h - what the files of the rooms of a shard share: room.c (members, joining), room_walk.c (delivering),
+ * room_history.c
  * (the rule of rooms with history), room_poll.c (those who poll), room_presence.c (who comes and goes). Private to
  * them.
  */
@@ -43,8 +44,19 @@ struct follow {
     struct waiter *recover; /* the subscribe that the fetch under way answers */
 };
 
+/* Giving a batch to the members: those in [0, left) have yet to get it, those behind have it or came later. */
+struct walk {
+    struct job **jobs; /* owned */
+    unsigned n;
+    uint32_t left;
+    bool join;                       /* the batch may travel as one block */
+    uint64_t base;                   /* the room's, for this batch */
+    struct frame *block[WIRE_KINDS]; /* the batch in one piece, made at first need */
+    struct frame_cache *fc;          /* one a job */
+};
+
 struct room {
-    struct list busy; /* shard.busy_rooms while it has messages of this turn */
+    struct list busy; /* shard.busy_rooms while it has messages to give */
     struct member *members;
     uint32_t count, cap;
     struct list polls;      /* struct poll_room.in_room */
@@ -55,8 +67,9 @@ struct room {
     bool confirmed;
     bool held; /* its members are being walked */
     struct waiter *waiters;
-    struct job **batch;
+    struct job **batch; /* what came since the walk under way began */
     unsigned nbatch;
+    struct walk *walk; /* room_walk.c; NULL: none is under way */
     /* history */
     uint64_t last;      /* everything up to it has been offered to the members, or waits in the batch */
     uint64_t wanted;    /* highest seq known to exist */
@@ -89,11 +102,15 @@ void room_answer_away(struct shard *s, struct session *ses, struct room *r, stru
 struct session *room_waiting_session(struct shard *s, const struct waiter *w);
 /* What waits for confirmation or presence, and need not any more, goes on. May free the room, unless it is held. */
 void room_advance(struct shard *s, struct room *r);
-/* Collects a message for the members; takes a reference of its own. */
-void room_collect(struct shard *s, struct room *r, struct job *j);
-void room_flush(struct shard *s, struct room *r);
 void room_leave_if_empty(struct shard *s, struct room *r);
 void room_waiter_free(struct shard *s, struct waiter *w);
+
+/* ---- room_walk.c ---- */
+/* Collects a message for the members; takes a reference of its own. */
+void room_collect(struct shard *s, struct room *r, struct job *j);
+/* Gives the members all that was collected, now. May free the room, unless it is held. */
+void room_flush(struct shard *s, struct room *r);
+void room_walk_free(struct room *r);
 
 /* ---- room_history.c ---- */
 bool room_follow_new(struct membership *m) MUST_CHECK;

@@ -159,6 +159,7 @@ static void drain(struct shard *s)
 {
     s->draining = true;
     listeners_stop(s);
+    rooms_finish(s);
     polls_drain(s);
     struct conn *c;
     size_t it = 0;

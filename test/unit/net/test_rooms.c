@@ -556,6 +556,99 @@ static void a_connection_that_goes_leaves_nothing_behind(void **state)
     close(a.fd);
 }
 
+/* ---- a large room ---- */
+
+#define CROWD  800 /* more than three slices */
+#define ROUNDS 12
+
+static void crowd_comes(struct world *w, struct client *c, bool named)
+{
+    char user[16];
+    for (unsigned i = 0; i < CROWD; i++) {
+        snprintf(user, sizeof user, "u%u", i);
+        if (named) {
+            connect_user(w, &c[i], user);
+        } else {
+            dial(w, &c[i], "");
+            skip_head(&c[i]);
+            expect_text(&c[i], "\"type\":\"welcome\"");
+        }
+        say(&c[i], "{\"type\":\"subscribe\",\"ref\":1,\"room\":\"crowd\"}");
+        if (i == 0)
+            answer(w, world_next_op(w, OP_INTEREST), OP_OK);
+        expect_text(&c[i], "\"type\":\"ok\"");
+    }
+}
+
+static void say_to_all(struct world *w, unsigned round)
+{
+    char data[16];
+    snprintf(data, sizeof data, "\"r%u\"", round);
+    struct job_head h = {.kind = TARGET_ROOM,
+                         .target = SPAN_LIT("crowd"),
+                         .ts_ms = 1,
+                         .id = SPAN_LIT("id"),
+                         .priority = PRIO_NORMAL,
+                         .format = DATA_JSON,
+                         .data = span_str(data)};
+    struct job *j = job_pack(&h);
+    assert_non_null(j);
+    world_send(w, MSG_JOB, j, 0);
+}
+
+static void put_out(struct world *w, unsigned member)
+{
+    char user[16];
+    snprintf(user, sizeof user, "u%u", member);
+    struct op *op = op_new(OP_CONTROL);
+    assert_non_null(op);
+    op->control.act = CONTROL_LEAVE;
+    op->control.user = span_dup(span_str(user));
+    op->control.text = span_dup(SPAN_LIT("crowd"));
+    world_send(w, MSG_OP, op, 0);
+}
+
+/* The members stand in the order of their coming and are served from the last on: once that one has the message, one
+ * of those that still wait for it leaves. */
+static void a_large_room_is_served_once_whoever_leaves(void **state)
+{
+    struct world *w = *state;
+    struct client *c = calloc(CROWD, sizeof *c);
+    char part[16];
+    assert_non_null(c);
+    crowd_comes(w, c, true);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        say_to_all(w, round);
+        snprintf(part, sizeof part, "\"r%u\"", round);
+        expect_text(&c[CROWD - 1], part);
+        put_out(w, round);
+        for (unsigned i = CROWD - 1; i-- > ROUNDS;)
+            expect_text(&c[i], part);
+    }
+    for (unsigned i = ROUNDS; i < CROWD; i++)
+        sync_client(&c[i]); /* and nothing besides */
+    for (unsigned i = 0; i < CROWD; i++)
+        close(c[i].fd);
+    free(c);
+}
+
+static void everybody_may_leave_a_large_room_at_once(void **state)
+{
+    struct world *w = *state;
+    struct client *c = calloc(CROWD, sizeof *c);
+    assert_non_null(c);
+    crowd_comes(w, c, false);
+    say_to_all(w, 0);
+    expect_text(&c[CROWD - 1], "\"r0\"");
+    say_to_all(w, 1); /* waits for the walk to end */
+    for (unsigned i = 0; i < CROWD; i++)
+        close(c[i].fd);
+    struct op *off = world_next_op(w, OP_INTEREST);
+    assert_false(off->interest.on);
+    op_free(off);
+    free(c);
+}
+
 #define EACH(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -578,6 +671,8 @@ int main(void)
         EACH(presence_that_cannot_be_had_is_said),
         EACH(history_and_presence_are_asked_of_the_store),
         EACH(a_connection_that_goes_leaves_nothing_behind),
+        EACH(a_large_room_is_served_once_whoever_leaves),
+        EACH(everybody_may_leave_a_large_room_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

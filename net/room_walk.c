@@ -1,0 +1,256 @@
+/*
+ * room_walk.c - giving a room's messages to its members. Runs on the shard's thread.
+ *
+ * A room's messages of one inbox batch are collected and delivered together when the batch ends: each member is visited
+ * once for all of them, and a member with nothing queued gets them as one block, built once a wire form, in one write.
+ *
+ * A large room would keep the shard for as long as thousands of writes take, and a private message that comes
+ * meanwhile would wait for all of them. So a walk over its members goes slice by slice, one a turn of the loop: what a
+ * slice has queued is written, the inbox is looked at, then the next one. What comes for the room meanwhile is
+ * collected for the next walk, so that every member has the room's messages in their order. Rooms with history, whose
+ * members compare their place with the room's, are walked in one go.
+ *
+ * While a walk is under way the members are in two parts (struct walk); leaving keeps them apart (remove_member), who
+ * joins stands at the end and gets what comes from then on. Walks live on the heap between turns, else on the stack;
+ * their jobs are freed with them.
+ */
+#include <stdlib.h>
+
+#include "core/blob.h"
+#include "core/inbox.h"
+#include "net/frame_cache.h"
+#include "net/room_state.h"
+#include "net/shard.h"
+
+#define BATCH_MAX   256 /* messages of one room in one turn; more make two rounds */
+#define BLOCK_BYTES (64 * 1024)
+#define SLICE       256u /* members served in one turn, of all rooms together */
+
+static void be_busy(struct shard *s, struct room *r)
+{
+    if (!list_linked(&r->busy))
+        list_push(&s->busy_rooms, &r->busy);
+}
+
+void room_deliver(struct shard *s, struct job *j)
+{
+    struct room *r = map_get(&s->rooms, j->head.target);
+    if (r && (!j->head.seq || room_history_take(s, r, j)))
+        room_collect(s, r, j);
+}
+
+void room_collect(struct shard *s, struct room *r, struct job *j)
+{
+    if (!r->batch) {
+        r->batch = malloc(BATCH_MAX * sizeof(struct job *));
+        if (!r->batch) {
+            metric_add(s->m, M_DROP_MEMORY, r->count);
+            r->batch_stored = false; /* the members are behind now, and will see it */
+            return;
+        }
+    }
+    r->batch[r->nbatch++] = job_ref(j);
+    be_busy(s, r);
+    if (r->nbatch == BATCH_MAX)
+        room_flush(s, r);
+}
+
+/* ---- a walk ---- */
+
+/* May these messages travel as one block? Live, of one class, none replaceable, and small together. */
+static bool joinable(struct job *const *jobs, unsigned n)
+{
+    size_t bytes = 0;
+    for (unsigned i = 0; i < n; i++) {
+        const struct job *j = jobs[i];
+        if (j->head.seq || j->head.track || j->collapse_key || j->head.priority != jobs[0]->head.priority)
+            return false;
+        bytes += j->len;
+    }
+    return n > 1 && bytes < BLOCK_BYTES / 2;
+}
+
+/* Begins with the room's batch; fc has room for that many. */
+static void begin(struct room *r, struct walk *w, struct frame_cache *fc)
+{
+    *w = (struct walk){.jobs = r->batch, .n = r->nbatch, .left = r->count, .base = r->base, .fc = fc};
+    w->join = joinable(w->jobs, w->n);
+    for (unsigned i = 0; i < w->n; i++)
+        frame_cache_init(&fc[i], w->jobs[i]);
+    r->walk = w;
+    r->batch = NULL;
+    r->nbatch = 0;
+    r->batch_stored = false;
+}
+
+static void end(struct room *r)
+{
+    struct walk *w = r->walk;
+    r->walk = NULL;
+    for (unsigned i = 0; i < w->n; i++) {
+        frame_cache_fini(&w->fc[i]);
+        job_unref(w->jobs[i]);
+    }
+    for (unsigned i = 0; i < WIRE_KINDS; i++)
+        frame_unref(w->block[i]);
+    free(w->jobs);
+}
+
+/* The batch in one wire form, as one frame; NULL: not to be had. */
+static struct frame *build_block(struct walk *w, struct session *ses)
+{
+    size_t len = 0;
+    for (unsigned i = 0; i < w->n; i++) {
+        struct frame *f = session_frame(ses, &w->fc[i]);
+        if (!f)
+            return NULL;
+        len += f->len;
+    }
+    struct blob *b = len <= BLOCK_BYTES ? blob_new(len) : NULL;
+    struct frame *block = b ? frame_new(b) : NULL;
+    if (!block) {
+        blob_unref(b);
+        return NULL;
+    }
+    size_t at = 0;
+    for (unsigned i = 0; i < w->n; i++) {
+        const struct frame *f = w->fc[i].frame[ses->wire];
+        memcpy(b->data + at, f->data, f->len);
+        at += f->len;
+    }
+    block->born_us = w->jobs[0]->born_us;
+    return block;
+}
+
+static void deliver_to(struct walk *w, struct session *ses, unsigned slot)
+{
+    enum wire wire = ses->wire;
+    if (w->join && !w->block[wire])
+        w->block[wire] = build_block(w, ses);
+    if (w->join && w->block[wire] && session_offer_block(ses, w->block[wire], w->jobs[0], w->n))
+        return;
+    uint64_t base = w->base;
+    for (unsigned i = 0; i < w->n; i++) {
+        uint64_t seq = w->jobs[i]->head.seq;
+        if (seq == 0) {
+            session_offer(ses, &w->fc[i]);
+            continue;
+        }
+        if (ses->state != SESSION_OVER) /* else one that was too much has closed the connection */
+            room_history_offer(ses, &ses->rooms[slot], &w->fc[i], base);
+        base = seq;
+    }
+}
+
+/* Serves at most that many. The room is not freed meanwhile. */
+static void serve(struct room *r, uint32_t most)
+{
+    bool was_held = r->held;
+    r->held = true;
+    for (; most > 0 && r->walk->left > 0; most--) {
+        const struct member *m = &r->members[--r->walk->left]; /* counted before: it may be closed, and be gone */
+        deliver_to(r->walk, m->session, m->slot);
+    }
+    r->held = was_held;
+}
+
+/* ---- all at once ---- */
+
+static void end_on_heap(struct room *r)
+{
+    struct walk *w = r->walk;
+    end(r);
+    free(w);
+}
+
+/* The collected batch in one go. */
+static void walk_whole(struct room *r)
+{
+    struct walk w;
+    struct frame_cache fc[BATCH_MAX];
+    bool was_held = r->held;
+    r->held = true;
+    room_polls_offer(r);
+    begin(r, &w, fc);
+    serve(r, UINT32_MAX);
+    end(r);
+    r->held = was_held;
+}
+
+void room_flush(struct shard *s, struct room *r)
+{
+    if (r->walk) {
+        serve(r, UINT32_MAX);
+        end_on_heap(r);
+    }
+    if (r->nbatch)
+        walk_whole(r);
+    list_unlink(&r->busy);
+    room_leave_if_empty(s, r);
+}
+
+void room_walk_free(struct room *r)
+{
+    if (r->walk)
+        end_on_heap(r);
+    for (unsigned i = 0; i < r->nbatch; i++)
+        job_unref(r->batch[i]);
+    free(r->batch);
+    r->batch = NULL;
+    r->nbatch = 0;
+    list_unlink(&r->busy);
+}
+
+void rooms_finish(struct shard *s)
+{
+    while (!list_empty(&s->busy_rooms))
+        room_flush(s, CONTAINER_OF(s->busy_rooms.next, struct room, busy));
+}
+
+/* ---- slice by slice ---- */
+
+/* A walk that outlasts the turn. False: memory is out. */
+static bool begin_on_heap(struct room *r)
+{
+    struct walk *w = malloc(sizeof *w + r->nbatch * sizeof(struct frame_cache));
+    if (!w)
+        return false;
+    bool was_held = r->held;
+    r->held = true;
+    room_polls_offer(r);
+    r->held = was_held;
+    begin(r, w, (struct frame_cache *)(void *)(w + 1));
+    return true;
+}
+
+/* Serves the room's next members, or all of a small room. Returns how many. */
+static uint32_t step(struct shard *s, struct room *r, uint32_t most)
+{
+    uint32_t n = r->count;
+    if (!r->walk && (r->history || n <= SLICE || !begin_on_heap(r))) {
+        room_flush(s, r);
+        return n;
+    }
+    n = r->walk->left < most ? r->walk->left : most;
+    serve(r, n);
+    if (r->walk->left == 0)
+        end_on_heap(r);
+    if (r->walk || r->nbatch)
+        be_busy(s, r);
+    else
+        room_leave_if_empty(s, r);
+    return n;
+}
+
+void rooms_turn_end(struct shard *s)
+{
+    uint32_t left = SLICE;
+    while (!list_empty(&s->busy_rooms) && left > 0) {
+        struct room *r = CONTAINER_OF(s->busy_rooms.next, struct room, busy);
+        list_unlink(&r->busy);
+        uint32_t n = step(s, r, left);
+        left = n < left ? left - n : 0;
+    }
+    if (!list_empty(&s->busy_rooms))
+        inbox_ring(s->inbox);
+}
