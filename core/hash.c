@@ -162,11 +162,21 @@ uint64_t random_below(uint64_t below)
 void random_hex(char *out, size_t bytes)
 {
     static const char digits[] = "0123456789abcdef";
+    char *raw = out + bytes; /* the back half: no digit is written over a byte that was not read */
+    random_bytes(raw, bytes);
     for (size_t i = 0; i < bytes; i++) {
-        uint8_t b;
-        random_bytes(&b, 1);
+        uint8_t b = (uint8_t)raw[i];
         out[2 * i] = digits[b >> 4];
         out[2 * i + 1] = digits[b & 15];
     }
     out[2 * bytes] = '\0';
+}
+
+void random_word(char *out, size_t n)
+{
+    static const char letters[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz-";
+    random_bytes(out, n);
+    for (size_t i = 0; i < n; i++)
+        out[i] = letters[out[i] & 63];
+    out[n] = '\0';
 }

@@ -20,5 +20,7 @@ uint64_t random_below(uint64_t below);
 
 /* Writes `bytes` random bytes as lower-case hex and a NUL: out holds 2 * bytes + 1. */
 void random_hex(char *out, size_t bytes);
+/* n random letters, digits, '-' and '_' (6 bits each) and a NUL: out holds n + 1. */
+void random_word(char *out, size_t n);
 
 #endif

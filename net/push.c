@@ -14,7 +14,7 @@
 
 struct span push_id_new(char out[PUSH_ID_BYTES])
 {
-    random_hex(out, (PUSH_ID_BYTES - 1) / 2);
+    random_word(out, PUSH_ID_BYTES - 1);
     return span_of(out, PUSH_ID_BYTES - 1);
 }
 

@@ -23,7 +23,7 @@
 
 struct metrics;
 
-#define PUSH_ID_BYTES   25 /* 24 hex digits and a NUL */
+#define PUSH_ID_BYTES   13 /* 72 random bits, six a character, and a NUL: kept with each message, so short */
 #define PUSH_TARGETS    1000
 #define PUSH_HEAD_BYTES 8192 /* what the members beside `data` can need at most, in either format */
 

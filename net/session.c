@@ -410,7 +410,7 @@ static void name_device(struct session *s)
     s->device = s->named ? s->who->device : s->who->spare;
     if (!s->named) {
         s->device[0] = '~';
-        random_hex(s->device + 1, (IDENTITY_SPARE - 2) / 2);
+        random_word(s->device + 1, IDENTITY_SPARE - 2);
     }
 }
 

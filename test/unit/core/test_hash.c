@@ -129,6 +129,19 @@ static void random_numbers(void **state)
     assert_string_not_equal(a, b);
     random_hex(a, 0);
     assert_string_equal(a, "");
+
+    static const char letters[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
+    bool used[256] = {false};
+    for (int i = 0; i < 200; i++) {
+        memset(a, 'x', sizeof(a));
+        random_word(a, 32);
+        assert_int_equal(strlen(a), 32);
+        assert_int_equal(strspn(a, letters), 32);
+        for (const char *p = a; *p; p++)
+            used[(unsigned char)*p] = true;
+    }
+    for (const char *p = letters; *p; p++)
+        assert_true(used[(unsigned char)*p]);
 }
 
 int main(void)
