@@ -66,21 +66,45 @@ static uint32_t rotl32(uint32_t x, unsigned b)
     return (x << b) | (x >> (32 - b));
 }
 
-/* Round t's function and constant (FIPS 180-4, 4.1.1 and 4.2.1), added up. */
-static uint32_t sha1_mix(unsigned t, uint32_t b, uint32_t c, uint32_t d)
+/* Twenty rounds have one function and one constant (FIPS 180-4, 4.1.1 and 4.2.1). */
+static inline uint32_t choose(uint32_t b, uint32_t c, uint32_t d)
 {
-    if (t < 20)
-        return ((b & c) | (~b & d)) + 0x5a827999;
-    if (t < 40)
-        return (b ^ c ^ d) + 0x6ed9eba1;
-    if (t < 60)
-        return ((b & c) | (b & d) | (c & d)) + 0x8f1bbcdc;
-    return (b ^ c ^ d) + 0xca62c1d6;
+    return d ^ (b & (c ^ d));
+}
+
+static inline uint32_t parity(uint32_t b, uint32_t c, uint32_t d)
+{
+    return b ^ c ^ d;
+}
+
+static inline uint32_t majority(uint32_t b, uint32_t c, uint32_t d)
+{
+    return (b & c) | (d & (b | c));
+}
+
+/* Five rounds at a time, after which the five words stand where they stood: nothing is moved between rounds. */
+static inline void sha1_twenty(uint32_t v[5], const uint32_t *w, uint32_t k,
+                               uint32_t (*mix)(uint32_t, uint32_t, uint32_t))
+{
+    uint32_t a = v[0], b = v[1], c = v[2], d = v[3], e = v[4];
+    for (unsigned t = 0; t < 20; t += 5) {
+        e += rotl32(a, 5) + mix(b, c, d) + k + w[t];
+        b = rotl32(b, 30);
+        d += rotl32(e, 5) + mix(a, b, c) + k + w[t + 1];
+        a = rotl32(a, 30);
+        c += rotl32(d, 5) + mix(e, a, b) + k + w[t + 2];
+        e = rotl32(e, 30);
+        b += rotl32(c, 5) + mix(d, e, a) + k + w[t + 3];
+        d = rotl32(d, 30);
+        a += rotl32(b, 5) + mix(c, d, e) + k + w[t + 4];
+        c = rotl32(c, 30);
+    }
+    v[0] = a, v[1] = b, v[2] = c, v[3] = d, v[4] = e;
 }
 
 static void sha1_block(uint32_t h[5], const uint8_t block[64])
 {
-    uint32_t w[80];
+    uint32_t w[80], v[5];
     for (unsigned t = 0; t < 16; t++) {
         uint32_t be;
         memcpy(&be, block + 4 * t, sizeof(be));
@@ -88,20 +112,13 @@ static void sha1_block(uint32_t h[5], const uint8_t block[64])
     }
     for (unsigned t = 16; t < 80; t++)
         w[t] = rotl32(w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16], 1);
-    uint32_t a = h[0], b = h[1], c = h[2], d = h[3], e = h[4];
-    for (unsigned t = 0; t < 80; t++) {
-        uint32_t next = rotl32(a, 5) + sha1_mix(t, b, c, d) + e + w[t];
-        e = d;
-        d = c;
-        c = rotl32(b, 30);
-        b = a;
-        a = next;
-    }
-    h[0] += a;
-    h[1] += b;
-    h[2] += c;
-    h[3] += d;
-    h[4] += e;
+    memcpy(v, h, sizeof(v));
+    sha1_twenty(v, w, 0x5a827999, choose);
+    sha1_twenty(v, w + 20, 0x6ed9eba1, parity);
+    sha1_twenty(v, w + 40, 0x8f1bbcdc, majority);
+    sha1_twenty(v, w + 60, 0xca62c1d6, parity);
+    for (unsigned i = 0; i < 5; i++)
+        h[i] += v[i];
 }
 
 void sha1(struct span s, uint8_t out[20])

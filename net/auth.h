@@ -16,7 +16,7 @@ struct http_head;
 struct auth *auth_new(const struct config *cfg, char *err, size_t errlen) MUST_CHECK;
 void auth_free(struct auth *a);
 
-#define IDENTITY_SPARE 14 /* "~", 12 characters of 6 random bits (a field of the user's hash in Redis, so short), NUL */
+#define IDENTITY_SPARE 14 /* "~", 12 characters of 6 random bits, NUL: a field of the user's hash, so short */
 
 /* What a token says: the permissions of one connection. One malloc'd block of its own; freed with identity_free. */
 struct identity {

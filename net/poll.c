@@ -393,9 +393,7 @@ static void read_done(struct poll *p, struct op *op)
  * page whose poll has gone meanwhile is kept for the next one. */
 static void ack_done(struct poll *p, const struct op *op)
 {
-    if (op->status == OP_OK)
-        metric_add(p->shard->m, M_ACKS, 1);
-    else
+    if (op->status != OP_OK)
         p->known = false;
     if (!p->taken || op->serial != p->serial)
         return;

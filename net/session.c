@@ -562,8 +562,7 @@ void session_flush_acks(struct shard *sh)
 void session_acks_back(struct shard *sh, struct op *op)
 {
     if (op->status == OP_OK) {
-        metric_add(sh->m, M_ACKS, op->ack.n);
-        op_free(op);
+        op_free(op); /* the store has counted them */
         return;
     }
     for (unsigned i = 0; i < op->ack.n; i++) {

@@ -2,9 +2,8 @@
  * job_codec.c - jobs as msgpack.
  *
  * Idea: packing writes straight into the job's own allocation, whose size is bounded from the spans' lengths before the
- * first byte is written; then the job reads its own bytes, so a job's head always points into the job and whatever was
- * packed is known to be readable. Data inside is taken on trust here: it is checked where it enters (envelope.c,
- * codec_command.c).
+ * first byte is written, and notes where each string came to stand: a job's head always points into the job. Data
+ * inside is taken on trust here: it is checked where it enters (envelope.c, codec_command.c).
  *
  * Any thread; pure. A new job has one reference and belongs to the caller; job_unref frees it (core/job.c). born_us is
  * left 0 for whoever has a clock.
@@ -39,32 +38,47 @@ static int into_room(void *data, const char *bytes, size_t n)
     return 0;
 }
 
-static int pack_text(msgpack_packer *pk, struct span s)
+/* Packs a string; *at: where its copy stands. */
+static int pack_text(msgpack_packer *pk, struct span s, struct span *at)
 {
+    const struct room *r = pk->data;
+    *at = span_of(NULL, 0);
     if (s.n == 0)
         return msgpack_pack_nil(pk);
-    return msgpack_pack_str(pk, s.n) | msgpack_pack_str_body(pk, s.p, s.n);
+    int bad = msgpack_pack_str(pk, s.n) | msgpack_pack_str_body(pk, s.p, s.n);
+    *at = span_of(r->p - s.n, s.n);
+    return bad;
 }
 
-static int pack_head(msgpack_packer *pk, const struct job_head *h)
+static int pack_data(msgpack_packer *pk, struct span s, struct span *at)
 {
+    const struct room *r = pk->data;
+    int bad = msgpack_pack_bin(pk, s.n);
+    bad |= s.n > 0 ? msgpack_pack_bin_body(pk, s.p, s.n) : 0;
+    *at = span_of(r->p - s.n, s.n);
+    return bad;
+}
+
+/* *own: the same head, of the copies. */
+static int pack_head(msgpack_packer *pk, const struct job_head *h, struct job_head *own)
+{
+    *own = *h;
     int bad = msgpack_pack_array(pk, ELEMENTS);
     bad |= msgpack_pack_uint64(pk, VERSION);
     bad |= msgpack_pack_uint64(pk, h->kind);
-    bad |= pack_text(pk, h->target);
+    bad |= pack_text(pk, h->target, &own->target);
     bad |= msgpack_pack_uint64(pk, h->seq);
     bad |= msgpack_pack_uint64(pk, h->prev);
     bad |= msgpack_pack_uint64(pk, h->expires_s);
     bad |= msgpack_pack_uint64(pk, h->ts_ms);
-    bad |= pack_text(pk, h->id);
-    bad |= pack_text(pk, h->event);
-    bad |= pack_text(pk, h->from);
-    bad |= pack_text(pk, h->collapse);
+    bad |= pack_text(pk, h->id, &own->id);
+    bad |= pack_text(pk, h->event, &own->event);
+    bad |= pack_text(pk, h->from, &own->from);
+    bad |= pack_text(pk, h->collapse, &own->collapse);
     bad |= msgpack_pack_uint64(pk, h->priority);
     bad |= h->track ? msgpack_pack_true(pk) : msgpack_pack_false(pk);
     bad |= msgpack_pack_uint64(pk, h->format);
-    bad |= msgpack_pack_bin(pk, h->data.n);
-    bad |= h->data.n > 0 ? msgpack_pack_bin_body(pk, h->data.p, h->data.n) : 0;
+    bad |= pack_data(pk, h->data, &own->data);
     return bad;
 }
 
@@ -79,6 +93,11 @@ static uint64_t collapse_key(const struct job_head *h)
     uint64_t inner[2] = {outer[0] + (uint64_t)h->kind, siphash13(outer, h->target)};
     uint64_t key = siphash13(inner, h->collapse);
     return key != 0 ? key : 1;
+}
+
+static bool head_ok(const struct job_head *h)
+{
+    return (h->kind == TARGET_ALL) == (h->target.n == 0) && h->id.n > 0;
 }
 
 /* Sums the lengths of all strings; false when one is longer than msgpack can say. */
@@ -129,11 +148,13 @@ struct job *job_pack(const struct job_head *head)
     struct room room = {j->bytes, OVERHEAD + content};
     msgpack_packer pk;
     msgpack_packer_init(&pk, &room, into_room);
-    if (pack_head(&pk, head) != 0) {
+    if (!head_ok(head) || pack_head(&pk, head, &j->head) != 0) {
         free(j);
         return NULL;
     }
-    return adopt(j, (size_t)(room.p - j->bytes));
+    j->len = (size_t)(room.p - j->bytes);
+    j->collapse_key = collapse_key(&j->head);
+    return j;
 }
 
 struct job *job_from_bytes(struct span bytes)
@@ -209,7 +230,7 @@ int job_unpack(struct span bytes, struct job_head *head)
     h.kind = (enum target_kind)kind;
     h.priority = (enum priority)priority;
     h.format = (enum data_format)format;
-    if ((h.kind == TARGET_ALL) != (h.target.n == 0) || h.id.n == 0)
+    if (!head_ok(&h))
         return -1;
     *head = h;
     return 0;

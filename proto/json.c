@@ -107,8 +107,10 @@ static const uint8_t *scan_string(const uint8_t *p, const uint8_t *end, bool *es
             p = scan_escape(p, end);
             if (p == NULL)
                 return NULL;
-        } else {
-            p++;
+        } else { /* fewer than eight are left up to what ends them: one by one */
+            do
+                p++;
+            while (p < end && *p >= 0x20 && *p != '"' && *p != '\\');
         }
     }
 }

@@ -48,8 +48,12 @@ static struct span make_id(struct jobmaker *jm, const struct job_source *src, ch
 {
     size_t n;
     if (src->seq) {
-        uint8_t hash[20];
-        sha1(src->target, hash);
+        uint8_t all[20];
+        const uint8_t *hash = src->hash;
+        if (!hash) {
+            sha1(src->target, all);
+            hash = all;
+        }
         n = base36(src->seq, to);
         to[n++] = '.';
         for (unsigned i = 0; i < 4; i++) {

@@ -26,7 +26,8 @@ struct job_source {
     uint64_t seq, prev, expires_s; /* seq 0: live only */
     struct span id;                /* empty: P's own, else one is made */
     struct span payload;
-    bool again; /* job.again */
+    bool again;          /* job.again */
+    const uint8_t *hash; /* the first 4 bytes of SHA-1(target) where they are known, NULL: not */
 };
 
 enum job_made { JOB_MADE, JOB_REFUSED, JOB_NO_MEMORY };

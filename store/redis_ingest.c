@@ -137,9 +137,10 @@ bool redis_ingest_out(const struct redis_store *s)
 
 /* ---- what arrives ---- */
 
-void redis_ingest_take(struct redis_store *s, enum target_kind kind, struct span name, struct span payload)
+void redis_ingest_take(struct redis_store *s, enum target_kind kind, uint8_t part, struct span name,
+                       struct span payload)
 {
-    ingest_message(self(s)->in, kind, redis_part(name), name, payload, clock_mono_ms());
+    ingest_message(self(s)->in, kind, part, name, payload, clock_mono_ms());
     redis_ingest_flush(s);
 }
 
@@ -148,9 +149,9 @@ bool redis_ingest_all_read(const struct redis_store *s)
     return ingest_all_read(self(s)->in);
 }
 
-void redis_ingest_count(struct redis_store *s, enum target_kind kind, struct span name)
+void redis_ingest_count(struct redis_store *s, enum target_kind kind, uint8_t part)
 {
-    ingest_count(self(s)->in, kind, redis_part(name));
+    ingest_count(self(s)->in, kind, part);
 }
 
 void redis_ingest_marker(struct redis_store *s, struct span text)

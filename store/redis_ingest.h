@@ -33,10 +33,11 @@ bool redis_ingest_alone(const struct redis_store *s);
 bool redis_ingest_out(const struct redis_store *s);
 
 /* ---- what arrives ---- */
-void redis_ingest_take(struct redis_store *s, enum target_kind kind, struct span name, struct span payload);
+void redis_ingest_take(struct redis_store *s, enum target_kind kind, uint8_t part, struct span name,
+                       struct span payload);
 /* A message that each node gives to its own users by itself, if all nodes read: false when they do not. */
 bool redis_ingest_all_read(const struct redis_store *s);
-void redis_ingest_count(struct redis_store *s, enum target_kind kind, struct span name);
+void redis_ingest_count(struct redis_store *s, enum target_kind kind, uint8_t part);
 void redis_ingest_marker(struct redis_store *s, struct span text);
 /* From the heartbeat. */
 void redis_ingest_heard_dead(struct redis_store *s, struct span node);

@@ -13,10 +13,17 @@
 #include "store/redis_keys.h"
 #include "store/redis_store.h"
 
-uint8_t redis_part(struct span user)
+void redis_hash(struct span name, uint8_t first[4])
 {
     uint8_t hash[20];
-    sha1(user, hash);
+    sha1(name, hash);
+    memcpy(first, hash, 4);
+}
+
+uint8_t redis_part(struct span name)
+{
+    uint8_t hash[4];
+    redis_hash(name, hash);
     return hash[0];
 }
 

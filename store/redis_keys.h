@@ -8,7 +8,9 @@
 
 struct redis_store;
 
-uint8_t redis_part(struct span user);
+/* The first bytes of SHA-1(name); the first of them is the partition. */
+void redis_hash(struct span name, uint8_t first[4]);
+uint8_t redis_part(struct span name);
 /* "<prefix>{T}:<kind>:<name>" */
 void redis_key(const struct redis_store *s, struct resp_args *a, uint8_t part, const char *kind, struct span name);
 /* "<prefix>{T}:<rest>" */

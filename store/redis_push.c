@@ -30,6 +30,7 @@
 #include "store/redis_keys.h"
 #include "store/redis_ledger.h"
 #include "store/redis_store.h"
+#include "store/redis_users.h"
 
 /* What the functions say of a message that they did not store: its id was there already, its claim was somebody else's,
  * or too old. */
@@ -229,17 +230,17 @@ struct send {
 /* The bitmap of claims of the marker; users and rooms count apart, and so do messages before and after it. */
 static void key_claim(struct redis_store *s, struct resp_args *to, uint8_t part, const struct ingest_entry *e)
 {
-    char marker[24];
-    snprintf(marker, sizeof(marker), "%llu", (unsigned long long)e->marker);
+    char marker[RESP_DIGITS];
     bool user = e->kind == TARGET_USER;
-    redis_key(s, to, part, e->before ? (user ? "rb" : "Rb") : (user ? "rd" : "Rd"), span_str(marker));
+    redis_key(s, to, part, e->before ? (user ? "rb" : "Rb") : (user ? "rd" : "Rd"), resp_digits(e->marker, marker));
 }
 
 static void arg_claim(struct resp_args *to, const struct ingest_entry *e)
 {
-    char claim[48];
-    snprintf(claim, sizeof(claim), "%s%llu:%u", e->forced ? "!" : "", (unsigned long long)e->marker, e->count);
-    resp_str(to, claim);
+    char marker[RESP_DIGITS], count[RESP_DIGITS];
+    const struct span pieces[] = {span_str(e->forced ? "!" : ""), resp_digits(e->marker, marker), SPAN_LIT(":"),
+                                  resp_digits(e->count, count)};
+    resp_join(to, pieces, ARRAY_LEN(pieces));
 }
 
 /* False: memory is out, nothing was added. */
@@ -248,7 +249,7 @@ static bool add_send(struct redis_store *s, struct pending *p, struct op_target 
     struct redis_batch *b = open_batch(s, p == NULL);
     if (!b)
         return false;
-    uint8_t part = redis_part(m->user);
+    uint8_t part = m->raw ? m->raw->part : redis_user_part(s, m->user);
     redis_key(s, &s->keys, part, "m", m->user);
     redis_key(s, &s->keys, part, "q", m->user);
     if (m->id.n)

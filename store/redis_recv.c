@@ -93,14 +93,17 @@ static void deliver(struct redis_store *s, const struct job_source *src, struct 
 }
 
 /* Does this node want what came? It may have left just now, or another incarnation has registered it. */
-static bool is_wanted(struct redis_store *s, const struct job_source *src)
+static bool is_wanted(struct redis_store *s, struct job_source *src)
 {
     if (src->kind == TARGET_ROOM)
         return redis_room_came(s, src->target, src->seq);
     struct ruser *u = redis_user(s, src->target);
-    if (u && src->seq > u->last)
+    if (!u)
+        return false;
+    if (src->seq > u->last)
         u->last = src->seq;
-    return u != NULL;
+    src->hash = u->hash;
+    return true;
 }
 
 /* One frame; returns the bytes used, 0 when it is broken. */
@@ -157,11 +160,11 @@ static void take_targeted(struct redis_store *s, struct span channel, struct spa
 /* ---- raw messages to users and to rooms with history ---- */
 
 /* A live-only message is for who is here now: every node sees it and gives it to its own. False: it is no such one. */
-static bool take_live(struct redis_store *s, struct span user, struct span payload)
+static bool take_live(struct redis_store *s, struct span user, struct span payload, bool here)
 {
     struct job_source src = {.kind = TARGET_USER, .target = user, .payload = payload};
     struct job *j;
-    switch (job_make_live(&s->jm, &src, redis_user(s, user) != NULL, &j)) {
+    switch (job_make_live(&s->jm, &src, here, &j)) {
     case JOB_MADE:
         if (j)
             s->up.job(s->up.arg, j);
@@ -173,6 +176,16 @@ static bool take_live(struct redis_store *s, struct span user, struct span paylo
     }
     metric_add(s->metrics, M_DROP_MEMORY, 1);
     return true;
+}
+
+static void take_user(struct redis_store *s, struct span user, struct span payload)
+{
+    const struct ruser *u = redis_user(s, user);
+    uint8_t part = u ? u->part : redis_part(user);
+    if (redis_ingest_all_read(s) && take_live(s, user, payload, u != NULL))
+        redis_ingest_count(s, TARGET_USER, part);
+    else
+        redis_ingest_take(s, TARGET_USER, part, user, payload);
 }
 
 /* ---- all channels ---- */
@@ -202,7 +215,7 @@ static void take_room(struct redis_store *s, struct span room, struct span paylo
     struct job_source src = {.kind = TARGET_ROOM, .target = room, .payload = payload};
     bool kept = room_history(s->cfg, room, NULL);
     if (kept && by_pattern)
-        redis_ingest_take(s, TARGET_ROOM, room, payload);
+        redis_ingest_take(s, TARGET_ROOM, redis_part(room), room, payload);
     else if (!kept && !by_pattern)
         deliver(s, &src, channel);
 }
@@ -219,10 +232,7 @@ void redis_on_message(void *arg, struct span channel, struct span payload, bool 
         struct job_source src = {.kind = kind, .target = name, .payload = payload};
         switch (kind) {
         case TARGET_USER:
-            if (redis_ingest_all_read(s) && take_live(s, name, payload))
-                redis_ingest_count(s, TARGET_USER, name);
-            else
-                redis_ingest_take(s, TARGET_USER, name, payload);
+            take_user(s, name, payload);
             break;
         case TARGET_ROOM:
             take_room(s, name, payload, channel, by_pattern);

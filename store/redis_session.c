@@ -125,7 +125,7 @@ static void send_detach(struct redis_store *s, const char *user, const char *dev
         return;
     }
     struct span name = span_str(user);
-    uint8_t part = redis_part(name);
+    uint8_t part = redis_user_part(s, name);
     redis_fcall(s, "crier_detach", 3);
     redis_key(s, &s->args, part, "m", name);
     redis_key(s, &s->args, part, "q", name);
@@ -303,7 +303,7 @@ static void on_fetched(void *owner, void *arg, const struct redisReply *r)
 static enum redis_sent send_fetch(struct redis_store *s, struct op *op, uint64_t from)
 {
     struct span name = span_str(op->fetch.user);
-    uint8_t part = redis_part(name);
+    uint8_t part = redis_user_part(s, name);
     redis_fcall(s, "crier_fetch", 2);
     redis_key(s, &s->args, part, op->fetch.room ? "R" : "m", name);
     redis_key(s, &s->args, part, op->fetch.room ? "h" : "q", name);
@@ -439,7 +439,7 @@ void redis_ack(struct redis_store *s, struct op *op)
     struct acking *a = calloc(1, sizeof(*a));
     if (v && a) {
         for (size_t i = 0; i < n; i++)
-            v[i] = (struct acked){&op->ack.v[i], redis_part(span_str(op->ack.v[i].user))};
+            v[i] = (struct acked){&op->ack.v[i], redis_user_part(s, span_str(op->ack.v[i].user))};
         a->op = op;
         send_acks(s, a, v, n);
     } else {

@@ -33,6 +33,12 @@ struct ruser *redis_user(const struct redis_store *s, struct span name)
     return map_get(&s->users, name);
 }
 
+uint8_t redis_user_part(const struct redis_store *s, struct span name)
+{
+    const struct ruser *u = redis_user(s, name);
+    return u ? u->part : redis_part(name);
+}
+
 static struct ruser *add(struct redis_store *s, struct span name)
 {
     if (name.n > UINT8_MAX)
@@ -42,7 +48,8 @@ static struct ruser *add(struct redis_store *s, struct span name)
         return NULL;
     u->len = (uint8_t)name.n;
     memcpy(u->name, name.p, name.n);
-    u->part = redis_part(name);
+    redis_hash(name, u->hash);
+    u->part = u->hash[0];
     if (!map_put(&s->users, name_of(u), u)) {
         free(u);
         return NULL;

@@ -18,13 +18,16 @@ struct ruser {
     unsigned refs;    /* commands under way that point here */
     bool registered;  /* a session wants it here */
     bool attached;    /* one attach has succeeded */
-    uint8_t part;
+    uint8_t hash[4];  /* the first bytes of SHA-1(name) */
+    uint8_t part;     /* the first of them */
     uint8_t len;
     char name[];
 };
 
 /* NULL: not here. */
 struct ruser *redis_user(const struct redis_store *s, struct span name);
+/* The user's partition, from the table where it is there. */
+uint8_t redis_user_part(const struct redis_store *s, struct span name);
 /* Finds or makes it and marks it registered; one reference for the caller. NULL when memory is out. */
 struct ruser *redis_user_want(struct redis_store *s, struct span name) MUST_CHECK;
 /* No session wants it any more; frees it unless commands still point to it. */

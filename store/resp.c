@@ -9,7 +9,7 @@
  */
 #include "store/resp.h"
 
-enum { MAX_PARTS = 4, MAX_LINE = 512, NUM_DIGITS = 20 };
+enum { MAX_PARTS = 4, MAX_LINE = 512, NUM_DIGITS = RESP_DIGITS };
 
 void resp_init(struct resp_args *a, size_t max)
 {
@@ -32,16 +32,14 @@ void resp_reset(struct resp_args *a)
     a->bad = false;
 }
 
-/* Decimal digits of v at the end of `tmp`; returns where they start. */
-static const char *digits(uint64_t v, char tmp[NUM_DIGITS], size_t *len)
+struct span resp_digits(uint64_t v, char tmp[RESP_DIGITS])
 {
-    char *p = tmp + NUM_DIGITS;
+    char *p = tmp + RESP_DIGITS;
     do {
         *--p = (char)('0' + v % 10);
         v /= 10;
     } while (v);
-    *len = (size_t)(tmp + NUM_DIGITS - p);
-    return p;
+    return span_of(p, (size_t)(tmp + RESP_DIGITS - p));
 }
 
 static uint8_t *put(uint8_t *to, const void *from, size_t n)
@@ -55,10 +53,9 @@ static uint8_t *put(uint8_t *to, const void *from, size_t n)
 static uint8_t *put_head(uint8_t *to, char mark, uint64_t v)
 {
     char tmp[NUM_DIGITS];
-    size_t len;
-    const char *d = digits(v, tmp, &len);
+    struct span d = resp_digits(v, tmp);
     *to++ = (uint8_t)mark;
-    to = put(to, d, len);
+    to = put(to, d.p, d.n);
     return put(to, "\r\n", 2);
 }
 
@@ -104,9 +101,7 @@ void resp_str(struct resp_args *a, const char *s)
 void resp_u64(struct resp_args *a, uint64_t v)
 {
     char tmp[NUM_DIGITS];
-    size_t len;
-    const char *d = digits(v, tmp, &len);
-    resp_arg(a, span_of(d, len));
+    resp_arg(a, resp_digits(v, tmp));
 }
 
 /* ---- pushes ---- */

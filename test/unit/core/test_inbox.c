@@ -72,6 +72,21 @@ static void in_and_out(void **state)
     inbox_free(in, NULL, NULL);
 }
 
+static void pushed_quietly_rings_when_told(void **state)
+{
+    struct inbox *in = inbox_new(1, 4);
+    struct got got = {0};
+    (void)state;
+    assert_non_null(in);
+    assert_true(inbox_put(in, 0, number(0)));
+    assert_true(inbox_put(in, 0, number(1)));
+    assert_false(rung(in, 0));
+    inbox_ring(in);
+    assert_true(rung(in, 0));
+    assert_int_equal(inbox_drain(in, 10, collect, &got), 2);
+    inbox_free(in, NULL, NULL);
+}
+
 static void a_part_drained_rings_again(void **state)
 {
     struct inbox *in = inbox_new(1, 64);
@@ -374,6 +389,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(in_and_out),
+        cmocka_unit_test(pushed_quietly_rings_when_told),
         cmocka_unit_test(a_part_drained_rings_again),
         cmocka_unit_test(a_full_lane_wakes_its_producer),
         cmocka_unit_test(lanes_take_turns),
