@@ -631,11 +631,11 @@ static void push_waits_for_the_store(void **state)
     assert_null(op->push.id); /* nobody gave one: no idempotency */
     op->push.targets[0].seq = 123;
     op->push.targets[0].online = 2;
-    /* {"id":"<24 hex>","data":[1, 2]} */
-    assert_int_equal(op->push.payload_len, 47);
-    char id[25] = "";
-    memcpy(id, op->push.payload + 7, 24);
-    assert_memory_equal(op->push.payload + 31, "\",\"data\":[1, 2]}", 16);
+    /* {"id":"<12 characters>","data":[1, 2]} */
+    assert_int_equal(op->push.payload_len, 35);
+    char id[13] = "";
+    memcpy(id, op->push.payload + 7, 12);
+    assert_memory_equal(op->push.payload + 19, "\",\"data\":[1, 2]}", 16);
     assert_int_equal(c->len, 0);
     to_shard(&w, MSG_OP, op, 0);
     expect(c, 200, NULL);
