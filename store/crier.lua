@@ -30,7 +30,7 @@
 -- A call of Redis costs more than all the Lua around it: what is asked and written is joined, and no key is touched twice.
 --
 -- The library may be loaded by brokers of several versions: the highest VERSION stays.
-local VERSION = 5
+local VERSION = 6
 
 local META_S = 2592000   -- an untouched m lives 30 days
 local RENEW_S = 86400    -- its life is renewed at most once a day
@@ -40,6 +40,8 @@ local CHUNK = 32         -- entries read at a time
 local MAX_DEVICES = 16
 local ENTRY = '>I8I8I4B'
 local FRAME = '>c1I8I8I4BI2I4'
+local TERMS = '>I4BBB'   -- of a message in a call of many: see send()
+local RESULT = '>I8I4B'
 
 local function clock()
   local t = redis.call('TIME')
@@ -205,8 +207,8 @@ end
 
 -- ---- sending ---------------------------------------------------------------------------------------------------
 
--- A raw message may be stored by whichever node that read it: the first to claim its identity does. rk: the bitmap of
--- its marker in its partition. claim "M:bit"; "!M:bit" where the asker knows by its own clock that it is young.
+-- A raw message may be stored by whichever node that read it: the first to claim its identity (marker, bit) does. rk:
+-- the bitmap of its marker in its partition. young: the asker knows by its own clock that it is.
 -- nil: go on; 2: somebody has it; 3: older than bitmaps are kept, so nobody can tell.
 local CLAIM_US = 45000000
 local CLAIM_S = 60
@@ -214,9 +216,8 @@ local CLAIM_S = 60
 -- Bitmaps whose life was seen to within this second (a call for each claim would cost as much as the claim).
 local armed, armed_at = {}, 0
 
-local function refused(rk, claim, sec, now)
-  local young, m, bit = string.match(claim, '^(!?)(%d+):(%d+)$')
-  if young == '' and now - tonumber(m) > CLAIM_US then return 3 end
+local function refused(rk, marker, bit, young, sec, now)
+  if not young and now - marker > CLAIM_US then return 3 end
   if redis.call('SETBIT', rk, bit, 1) == 1 then return 2 end
   if armed_at ~= sec then armed, armed_at = {}, sec end
   if not armed[rk] then
@@ -224,6 +225,12 @@ local function refused(rk, claim, sec, now)
     armed[rk] = true
   end
   return nil
+end
+
+-- The same of a claim as text: "marker:bit", "!marker:bit" for a young one.
+local function refused_text(rk, claim, sec, now)
+  local young, marker, bit = string.match(claim, '^(!?)(%d+):(%d+)$')
+  return refused(rk, tonumber(marker), bit, young ~= '', sec, now)
 end
 
 -- stamp: now as text. Returns the entry's seq, prev and end, and the nodes where the user is.
@@ -250,11 +257,12 @@ local function put(mk, qk, sec, now, stamp, ttl, cap, id, p)
   return seq, prev, expires, nodes
 end
 
--- One message; its frames wait in `out` (node -> list). Returns {seq, "node node", 1 if the id was there already}.
-local function send_one(mk, qk, ik, sec, now, stamp, cap, user, p, ttl, id, claim, out, kind)
-  if claim > 0 then
+-- One message; its frames wait in `out` (node -> list). id '' leaves naming it to P; ik: the key of its idempotency id,
+-- nil: none, kept for id_s seconds. Returns seq, "node node" or nil, 1 if the id was there already.
+local function send_one(mk, qk, ik, sec, now, stamp, cap, user, p, ttl, id, id_s, out, kind)
+  if ik then
     local before = redis.call('GET', ik)
-    if before then return {tonumber(before), '', 1} end
+    if before then return tonumber(before), nil, 1 end
   end
   local seq, prev, expires, nodes = 0, 0, 0, nil
   if ttl > 0 then
@@ -270,44 +278,75 @@ local function send_one(mk, qk, ik, sec, now, stamp, cap, user, p, ttl, id, clai
       out[nd] = list
     end
   end
-  if claim > 0 then redis.call('SET', ik, int(seq), 'EX', claim) end
-  return {seq, nodes or '', 0}
+  if ik then redis.call('SET', ik, int(seq), 'EX', id_s) end
+  return seq, nodes, 0
 end
 
--- nkeys, nargs: of one message; with a fourth key and a sixth argument it is claimed first.
-local function send_all(K, A, nkeys, nargs)
-  local sec, now = clock()
-  local cap, stamp, out, res = tonumber(A[3]), int(now), {}, {}
-  for i = 1, (#A - 3) / nargs do
-    local k, a = nkeys * (i - 1) + 1, nargs * (i - 1) + 4
-    local no = nargs > 5 and refused(K[k + 3], A[a + 5], sec, now)
-    if no then
-      res[i] = {0, '', no}
-    else
-      local ok, r = pcall(send_one, K[k], K[k + 1], K[k + 2], sec, now, stamp, cap, A[a], A[a + 1],
-                          tonumber(A[a + 2]), A[a + 3], tonumber(A[a + 4]), out)
-      res[i] = ok and r or {-1, type(r) == 'table' and r.err or tostring(r)}
-    end
-  end
+-- Publishes the frames that wait. Returns node -> how many heard it.
+local function publish_all(out, channel, publish)
   local reached = {}
-  for nd, frames in pairs(out) do reached[nd] = redis.call(A[2], A[1] .. nd, table.concat(frames)) end
-  for i = 1, #res do
-    if res[i][1] >= 0 then
-      local live = 0
-      for nd in string.gmatch(res[i][2], '%S+') do live = live + (reached[nd] or 0) end
-      res[i][2] = live
+  for nd, frames in pairs(out) do reached[nd] = redis.call(publish, channel .. nd, table.concat(frames)) end
+  return reached
+end
+
+local function heard(nodes, reached)
+  if not nodes then return 0 end
+  if reached[nodes] then return reached[nodes] end -- one node is the usual case
+  local live = 0
+  for nd in string.gmatch(nodes, '%S+') do live = live + (reached[nd] or 0) end
+  return live
+end
+
+local function words(err) return type(err) == 'table' and err.err or tostring(err) end
+
+-- Many messages. KEYS per message: m q, then i if it has an id, rd if it is claimed
+-- ARGV channel_prefix PUBLISH|SPUBLISH cap id_s, then per message: terms user P, then its name if P does not say it
+-- terms: >I4 ttl_s | B 1: it has an id, remembered for id_s | B 1: it has a name | B 1: it is raw and claimed, 2: and
+-- young; these with >I8 marker | >I4 bit
+-- -> {results, index, error...}   results: per message >I8 seq | >I4 receivers | B 0 stored, 1 the id was there
+-- already, 2 or 3 see refused(), 4 failed, with an error. One that fails does not stop the others.
+local function send(K, A)
+  local sec, now = clock()
+  local cap, id_s, stamp, out = tonumber(A[3]), tonumber(A[4]), int(now), {}
+  local seqs, nodes, codes, res = {}, {}, {}, {''}
+  local k, a, n = 1, 5, 0
+  while a <= #A do
+    local ttl, has_id, named, claimed, at = struct.unpack(TERMS, A[a])
+    local terms, mk, qk, user, p = A[a], K[k], K[k + 1], A[a + 1], A[a + 2]
+    local ik, id, no = nil, '', nil
+    k, a, n = k + 2, a + 3, n + 1
+    if has_id == 1 then ik, k = K[k], k + 1 end
+    if named == 1 then id, a = A[a], a + 1 end
+    if claimed > 0 then
+      local marker, bit = struct.unpack('>I8I4', terms, at)
+      no, k = refused(K[k], marker, bit, claimed == 2, sec, now), k + 1
+    end
+    if no then
+      seqs[n], codes[n] = 0, no
+    else
+      local ok, seq, where, dup = pcall(send_one, mk, qk, ik, sec, now, stamp, cap, user, p, ttl, id, id_s, out)
+      if ok then
+        seqs[n], nodes[n], codes[n] = seq, where, dup
+      else
+        seqs[n], codes[n], res[#res + 1], res[#res + 2] = 0, 4, n, words(seq)
+      end
     end
   end
+  local reached = publish_all(out, A[1], A[2])
+  for i = 1, n do seqs[i] = struct.pack(RESULT, seqs[i], heard(nodes[i], reached), codes[i]) end
+  res[1] = table.concat(seqs)
   return res
 end
 
--- KEYS (m q i) per message    ARGV channel_prefix PUBLISH|SPUBLISH cap, then per message: user P ttl_s id claim_s
--- i is only used where claim_s > 0 (seconds that an id is remembered); id '' leaves naming the message to P.
--- -> per message {seq, receivers, dup} or {-1, error}; one that fails does not stop the others.
-local function send(K, A) return send_all(K, A, 3, 5) end
-
--- The same for raw messages: KEYS (m q i rd) per message, a sixth argument: its claim. dup 2 or 3: see refused().
-local function ingest(K, A) return send_all(K, A, 4, 6) end
+-- One message. KEYS m q i   ARGV channel_prefix PUBLISH|SPUBLISH cap user P ttl_s name id_s; id_s 0: it has no id
+-- -> {seq, receivers, dup} or {-1, error}
+local function send_alone(K, A, sec, now)
+  local out, id_s = {}, tonumber(A[8])
+  local ok, seq, where, dup = pcall(send_one, K[1], K[2], id_s > 0 and K[3] or nil, sec, now, int(now), tonumber(A[3]),
+                                    A[4], A[5], tonumber(A[6]), A[7], id_s, out)
+  if not ok then return {-1, words(seq)} end
+  return {seq, heard(where, publish_all(out, A[1], A[2])), dup}
+end
 
 -- ---- sessions --------------------------------------------------------------------------------------------------
 
@@ -495,16 +534,13 @@ local function track_attempt(tk, life, hash, node, now, seq, expires, nodes)
 end
 
 -- Stores (or passes on live) one message and writes that into its ledger, in one step.
--- KEYS m q i t   ARGV channel_prefix PUBLISH|SPUBLISH cap user P ttl_s id claim_s life_s hash node -> as crier_send's
+-- KEYS m q i t   ARGV channel_prefix PUBLISH|SPUBLISH cap user P ttl_s name id_s life_s hash node
+-- -> {seq, receivers, dup} or {-1, error}
 -- A raw message has a fifth key and a twelfth argument: its bitmap and its claim.
 local function send_tracked(K, A)
   local sec, now = clock()
-  local r
-  if K[5] then
-    r = send_all({K[1], K[2], K[3], K[5]}, {A[1], A[2], A[3], A[4], A[5], A[6], A[7], A[8], A[12]}, 4, 6)[1]
-  else
-    r = send_all({K[1], K[2], K[3]}, {A[1], A[2], A[3], A[4], A[5], A[6], A[7], A[8]}, 3, 5)[1]
-  end
+  local no = K[5] and refused_text(K[5], A[12], sec, now)
+  local r = no and {0, 0, no} or send_alone(K, A, sec, now)
   if r[1] >= 0 and r[3] == 0 then
     track_attempt(K[4], A[9], A[10], A[11], now, r[1], r[1] > 0 and sec + tonumber(A[6]) or 0, r[2])
   end
@@ -632,10 +668,10 @@ local function track_retry(K, A)
       reached = reached + redis.call(A[2], A[1] .. nd, frame)
     end
   else
-    local r = send_one(K[2], K[3], '', sec, now, int(now), tonumber(A[3]), A[4], A[5], tonumber(A[6]), A[7], 0, out)
-    seq, code = r[1], r[1] > 0 and 3 or 4
+    seq = send_one(K[2], K[3], nil, sec, now, int(now), tonumber(A[3]), A[4], A[5], tonumber(A[6]), A[7], 0, out)
+    code = seq > 0 and 3 or 4
     expires = seq > 0 and sec + tonumber(A[6]) or 0
-    for nd, frames in pairs(out) do reached = reached + redis.call(A[2], A[1] .. nd, table.concat(frames)) end
+    for _, live in pairs(publish_all(out, A[1], A[2])) do reached = reached + live end
   end
   track_attempt(K[1], A[8], A[9], A[10], now, seq, expires, reached)
   return {code, seq, reached}
@@ -667,16 +703,14 @@ end
 -- -> {seq, receivers, dup}
 local function room_send(K, A)
   local sec, now = clock()
-  local no = A[9] and refused(K[5], A[9], sec, now)
+  local no = A[9] and refused_text(K[5], A[9], sec, now)
   if no then return {0, 0, no} end
-  local out, live = {}, 0
+  local out, id_s = {}, tonumber(A[8])
   local fresh = redis.call('EXISTS', K[2]) == 0
-  local r = send_one(K[1], K[2], K[3], sec, now, int(now), tonumber(A[3]), A[4], A[5], tonumber(A[6]), A[7],
-                     tonumber(A[8]), out, 'R')
-  for nd, frames in pairs(out) do live = live + redis.call(A[2], A[1] .. nd, table.concat(frames)) end
-  if fresh and r[3] == 0 and r[1] > 0 then redis.call('ZADD', K[4], 0, A[4]) end
-  r[2] = live
-  return r
+  local seq, where, dup = send_one(K[1], K[2], id_s > 0 and K[3] or nil, sec, now, int(now), tonumber(A[3]), A[4], A[5],
+                                   tonumber(A[6]), A[7], id_s, out, 'R')
+  if fresh and dup == 0 and seq > 0 then redis.call('ZADD', K[4], 0, A[4]) end
+  return {seq, heard(where, publish_all(out, A[1], A[2])), dup}
 end
 
 -- The room's messages come to the node from here on.   KEYS R O rooms   ARGV room node -> the last seq
@@ -1136,7 +1170,8 @@ local function user(K, A)
     args[9], args[10], args[11] = life, hash, '-'
     r = send_tracked(keys, args)
   else
-    r = send(keys, args)[1]
+    local sec, now = clock()
+    r = send_alone(keys, args, sec, now)
   end
   if r[1] < 0 then return redis.error_reply(r[2]) end
   return r
@@ -1148,7 +1183,6 @@ local function register(name, callback, ...)
   redis.register_function{function_name = 'crier_' .. name, callback = callback, flags = {...}}
 end
 register('send', send)
-register('ingest', ingest)
 register('attach', attach, 'allow-oom')
 register('fetch', fetch, 'no-writes')
 register('detach', detach, 'allow-oom')

@@ -19,6 +19,12 @@ uint64_t redis_big_endian(const uint8_t *p, unsigned n)
     return v;
 }
 
+void redis_put_big_endian(uint8_t *to, unsigned n, uint64_t v)
+{
+    for (unsigned i = n; i-- > 0; v >>= 8)
+        to[i] = (uint8_t)v;
+}
+
 /* One list entry: >I8 seq | >I8 prev | >I4 expires | B idlen | id | P. */
 static bool read_entry(const struct redisReply *e, struct job_source *src)
 {

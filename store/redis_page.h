@@ -21,5 +21,6 @@ void redis_page_drop(struct op_page *page);
 bool redis_integers(const struct redisReply *r, size_t n) MUST_CHECK;
 uint64_t redis_integer(const struct redisReply *r, size_t i);
 uint64_t redis_big_endian(const uint8_t *p, unsigned n);
+void redis_put_big_endian(uint8_t *to, unsigned n, uint64_t v);
 
 #endif

@@ -29,13 +29,21 @@
 #include "store/redis_ingest.h"
 #include "store/redis_keys.h"
 #include "store/redis_ledger.h"
+#include "store/redis_page.h"
 #include "store/redis_store.h"
 #include "store/redis_users.h"
 
 /* What the functions say of a message that they did not store: its id was there already, its claim was somebody else's,
  * or too old. */
-enum { DUP_NONE, DUP_ID, DUP_TAKEN, DUP_OLD };
-enum { BATCH = 16, BATCH_BYTES = 256 * 1024, MAX_TTL_S = 315360000, RAW_NAME = 48 };
+enum { DUP_NONE, DUP_ID, DUP_TAKEN, DUP_OLD, DUP_FAILED };
+enum {
+    BATCH = 32,
+    BATCH_BYTES = 256 * 1024,
+    MAX_TTL_S = 315360000,
+    RAW_NAME = 48,
+    RESULT = 13,    /* I8 seq, I4 receivers, B what became of it: one of a batch */
+    TERMS = 7 + 12, /* I4 ttl, B id, B name, B claim; I8 marker, I4 bit */
+};
 
 /* An op under way. */
 struct pending {
@@ -110,35 +118,82 @@ static struct waiter wait_for(struct redis_store *s, struct pending *p, struct o
 
 /* ---- to users ---- */
 
-/* {seq, receivers, dup}, or {-1, error}. */
-static void answer_send(struct redis_store *s, const struct waiter *w, const struct redisReply *r)
+/* What a function says of one message. */
+struct sent {
+    uint64_t seq;
+    unsigned online;
+    unsigned dup;
+    const char *error; /* NULL: none */
+};
+
+static void answer_sent(struct redis_store *s, const struct waiter *w, const struct sent *a)
 {
-    bool good = r->type == REDIS_REPLY_ARRAY && r->elements >= 3 && r->element[0]->type == REDIS_REPLY_INTEGER &&
-                r->element[1]->type == REDIS_REPLY_INTEGER && r->element[2]->type == REDIS_REPLY_INTEGER &&
-                r->element[0]->integer >= 0;
-    if (!good) {
-        bool said = r->type == REDIS_REPLY_ARRAY && r->elements == 2 && r->element[1]->type == REDIS_REPLY_STRING;
-        if (w->raw && said)
-            answer_raw(s, w, RAW_NEVER, r->element[1]->str);
+    if (a->error) {
+        if (w->raw)
+            answer_raw(s, w, RAW_NEVER, a->error);
         else
-            answer(s, w, OP_AWAY, said ? r->element[1]->str : "Redis gave a strange answer.");
+            answer(s, w, OP_AWAY, a->error);
         return;
     }
-    uint64_t seq = (uint64_t)r->element[0]->integer;
-    bool dup = r->element[2]->integer != DUP_NONE;
     if (w->target) {
-        w->target->seq = seq;
-        w->target->online = (unsigned)r->element[1]->integer;
-        w->target->duplicate = dup;
+        w->target->seq = a->seq;
+        w->target->online = a->online;
+        w->target->duplicate = a->dup != DUP_NONE;
     }
-    if (seq && !dup)
+    if (a->seq && a->dup == DUP_NONE)
         metric_add(s->metrics, M_STORED, 1);
-    if (w->raw && r->element[2]->integer == DUP_TAKEN)
+    if (w->raw && a->dup == DUP_TAKEN)
         answer_raw(s, w, RAW_TAKEN, NULL);
-    else if (w->raw && r->element[2]->integer == DUP_OLD)
+    else if (w->raw && a->dup == DUP_OLD)
         answer_raw(s, w, RAW_OLD, NULL);
     else
         answer(s, w, OP_OK, NULL);
+}
+
+/* {seq, receivers, dup}, or {-1, error}. */
+static void answer_send(struct redis_store *s, const struct waiter *w, const struct redisReply *r)
+{
+    if (redis_integers(r, 3)) {
+        answer_sent(s, w,
+                    &(struct sent){.seq = redis_integer(r, 0),
+                                   .online = (unsigned)redis_integer(r, 1),
+                                   .dup = (unsigned)redis_integer(r, 2)});
+    } else if (r->type == REDIS_REPLY_ARRAY && r->elements == 2 && r->element[1]->type == REDIS_REPLY_STRING) {
+        answer_sent(s, w, &(struct sent){.error = r->element[1]->str});
+    } else {
+        answer(s, w, OP_AWAY, "Redis gave a strange answer.");
+    }
+}
+
+/* {results, index, error, ...}: one RESULT a message. */
+static bool is_batch_answer(const struct redisReply *r, unsigned n)
+{
+    if (r->type != REDIS_REPLY_ARRAY || r->elements < 1 || r->element[0]->type != REDIS_REPLY_STRING ||
+        (size_t)r->element[0]->len != (size_t)n * RESULT || r->elements % 2 == 0)
+        return false;
+    for (size_t i = 1; i < r->elements; i += 2) {
+        if (r->element[i]->type != REDIS_REPLY_INTEGER || r->element[i + 1]->type != REDIS_REPLY_STRING)
+            return false;
+    }
+    return true;
+}
+
+static const char *error_of(const struct redisReply *r, unsigned index)
+{
+    for (size_t i = 1; i < r->elements; i += 2) {
+        if (r->element[i]->integer == (long long)index + 1)
+            return r->element[i + 1]->str;
+    }
+    return "Redis does not say what is wrong.";
+}
+
+static struct sent batch_result(const struct redisReply *r, unsigned index)
+{
+    const uint8_t *p = (const uint8_t *)r->element[0]->str + (size_t)index * RESULT;
+    return (struct sent){.seq = redis_big_endian(p, 8),
+                         .online = (unsigned)redis_big_endian(p + 8, 4),
+                         .dup = p[12],
+                         .error = p[12] < DUP_FAILED ? NULL : error_of(r, index)};
 }
 
 static void on_batch(void *owner, void *arg, const struct redisReply *r)
@@ -147,15 +202,17 @@ static void on_batch(void *owner, void *arg, const struct redisReply *r)
     struct redis_batch *b = arg;
     char why[96];
     enum op_status status = redis_judge(s, r, why, sizeof(why));
-    if (status == OP_OK && (r->type != REDIS_REPLY_ARRAY || r->elements != b->n)) {
+    if (status == OP_OK && !is_batch_answer(r, b->n)) {
         status = OP_AWAY;
         snprintf(why, sizeof(why), "Redis gave a strange answer.");
     }
     for (unsigned i = 0; i < b->n; i++) {
-        if (status == OP_OK)
-            answer_send(s, &b->v[i], r->element[i]);
-        else
+        if (status == OP_OK) {
+            struct sent a = batch_result(r, i);
+            answer_sent(s, &b->v[i], &a);
+        } else {
             answer(s, &b->v[i], status, why);
+        }
     }
     free(b);
 }
@@ -179,8 +236,8 @@ void redis_batch_flush(struct redis_store *s)
     s->batch = NULL;
     resp_reset(&s->head);
     resp_str(&s->head, "FCALL");
-    resp_str(&s->head, b->raw ? "crier_ingest" : "crier_send");
-    resp_u64(&s->head, b->n * (b->raw ? 4 : 3));
+    resp_str(&s->head, "crier_send");
+    resp_u64(&s->head, s->keys.n);
     const struct resp_args *parts[] = {&s->head, &s->keys, &s->sends};
     enum redis_sent sent = redis_conn_send(s->cmd, parts, ARRAY_LEN(parts), on_batch, b, b->raw);
     resp_reset(&s->keys);
@@ -212,6 +269,7 @@ static struct redis_batch *open_batch(struct redis_store *s, bool raw)
     redis_channel(s, &s->sends, "n:", span_of(NULL, 0));
     resp_str(&s->sends, "PUBLISH");
     resp_u64(&s->sends, s->cfg->inbox_cap);
+    resp_u64(&s->sends, REDIS_ID_S);
     s->batch = b;
     event_active(s->batch_turn, EV_TIMEOUT, 0);
     return b;
@@ -243,6 +301,24 @@ static void arg_claim(struct resp_args *to, const struct ingest_entry *e)
     resp_join(to, pieces, ARRAY_LEN(pieces));
 }
 
+/* What the function has to know of a message: numbers in one argument (crier.lua, send). */
+static void arg_terms(struct resp_args *to, const struct send *m)
+{
+    uint8_t t[TERMS];
+    unsigned n = 0;
+    redis_put_big_endian(t, 4, m->ttl_s < MAX_TTL_S ? m->ttl_s : MAX_TTL_S);
+    t[4] = m->id.n > 0;
+    t[5] = m->name_it.n > 0;
+    t[6] = m->raw ? 1 + m->raw->forced : 0;
+    n = 7;
+    if (m->raw) {
+        redis_put_big_endian(t + 7, 8, m->raw->marker);
+        redis_put_big_endian(t + 15, 4, m->raw->count);
+        n = TERMS;
+    }
+    resp_arg(to, span_of(t, n));
+}
+
 /* False: memory is out, nothing was added. */
 static bool add_send(struct redis_store *s, struct pending *p, struct op_target *t, const struct send *m)
 {
@@ -254,17 +330,13 @@ static bool add_send(struct redis_store *s, struct pending *p, struct op_target 
     redis_key(s, &s->keys, part, "q", m->user);
     if (m->id.n)
         redis_id_key(s, &s->keys, part, m->user, m->id);
-    else
-        redis_key(s, &s->keys, part, "m", m->user); /* not looked at, but it has to be of the same slot */
     if (m->raw)
         key_claim(s, &s->keys, part, m->raw);
+    arg_terms(&s->sends, m);
     resp_arg(&s->sends, m->user);
     resp_arg(&s->sends, m->payload);
-    resp_u64(&s->sends, m->ttl_s < MAX_TTL_S ? m->ttl_s : MAX_TTL_S);
-    resp_arg(&s->sends, m->name_it);
-    resp_u64(&s->sends, m->id.n ? REDIS_ID_S : 0);
-    if (m->raw)
-        arg_claim(&s->sends, m->raw);
+    if (m->name_it.n)
+        resp_arg(&s->sends, m->name_it);
     size_t bytes = m->payload.n + 256;
     b->v[b->n++] = wait_for(s, p, t, bytes, m->raw);
     b->bytes += bytes;
