@@ -10,6 +10,7 @@
  */
 #include "proto/json.h"
 
+#include "proto/json_plain.h"
 #include "proto/utf8.h"
 
 enum state {
@@ -54,16 +55,17 @@ static bool is_digit(uint8_t c)
     return c >= '0' && c <= '9';
 }
 
-/* True when none of the eight bytes is a quote, a backslash or below a space. Each term sets a byte's top bit exactly
- * when that byte is one, or (by a borrow) falsely behind one that is: good enough for "none". */
-static bool plain8(const uint8_t *p)
+/* The first byte from p on that is a quote, a backslash or below a space; `end` when there is none. */
+static const uint8_t *skip_plain(const uint8_t *p, const uint8_t *end)
 {
-    const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
-    uint64_t w;
-    memcpy(&w, p, 8);
-    uint64_t quote = w ^ (ones * '"'), slash = w ^ (ones * '\\');
-    uint64_t hit = ((w - ones * 0x20) & ~w) | ((quote - ones) & ~quote) | ((slash - ones) & ~slash);
-    return (hit & tops) == 0;
+    for (; end - p >= 8; p += 8) {
+        uint64_t hit = json_special(json_eight(p));
+        if (hit)
+            return p + (unsigned)__builtin_ctzll(hit) / 8;
+    }
+    while (p < end && *p >= 0x20 && *p != '"' && *p != '\\')
+        p++;
+    return p;
 }
 
 /* One escape, p at the backslash; NULL when it is none of the grammar's. */
@@ -96,22 +98,15 @@ static const uint8_t *scan_string(const uint8_t *p, const uint8_t *end, bool *es
     *escaped = false;
     p++;
     for (;;) {
-        while (end - p >= 8 && plain8(p))
-            p += 8;
+        p = skip_plain(p, end);
         if (p == end || *p < 0x20)
             return NULL;
         if (*p == '"')
             return p + 1;
-        if (*p == '\\') {
-            *escaped = true;
-            p = scan_escape(p, end);
-            if (p == NULL)
-                return NULL;
-        } else { /* fewer than eight are left up to what ends them: one by one */
-            do
-                p++;
-            while (p < end && *p >= 0x20 && *p != '"' && *p != '\\');
-        }
+        *escaped = true;
+        p = scan_escape(p, end);
+        if (p == NULL)
+            return NULL;
     }
 }
 
