@@ -49,11 +49,22 @@ static void print_help(FILE *to)
     for (size_t i = 0; (c = command_at(i)) != NULL; i++) {
         fprintf(to, "  %-11s %s\n", c->name, c->summary);
     }
-    fputs("\n`crierctl COMMAND --help` lists the options of a command.\n\n"
+    fputs("\n`crierctl COMMAND --help` (or `crierctl help COMMAND`) lists the options of a command.\n\n"
           "environment: CRIER_URL, CRIER_API_KEY, CRIER_TOKEN stand in for --url, --api-key and --token\n"
           "exit codes:  0 fine, 1 refused by the server, 2 wrong usage, 3 cannot connect (or --no-reconnect and it "
           "ended)\n",
           to);
+}
+
+static int run_command(const char *name, int argc, char **argv)
+{
+    const struct subcommand *c;
+    for (size_t i = 0; (c = command_at(i)) != NULL; i++) {
+        if (!strcmp(name, c->name)) {
+            return (int)c->run(c, argc, argv);
+        }
+    }
+    return (int)complain(CTL_USAGE, "there is no command '%s'; crierctl --help lists them", name);
 }
 
 int main(int argc, char **argv)
@@ -63,6 +74,10 @@ int main(int argc, char **argv)
     sigaction(SIGPIPE, &ignore, NULL);
 
     const char *name = argc > 1 ? argv[1] : "";
+    if (!strcmp(name, "help") && argc == 3) {
+        char help[] = "--help", *asked[] = {help, NULL};
+        return run_command(argv[2], 1, asked);
+    }
     if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
         print_help(stdout);
         return CTL_OK;
@@ -71,14 +86,8 @@ int main(int argc, char **argv)
         puts("crierctl " CRIER_VERSION);
         return CTL_OK;
     }
-    const struct subcommand *c;
-    for (size_t i = 0; (c = command_at(i)) != NULL; i++) {
-        if (!strcmp(name, c->name)) {
-            return (int)c->run(c, argc - 2, argv + 2);
-        }
-    }
     if (*name) {
-        return (int)complain(CTL_USAGE, "there is no command '%s'; crierctl --help lists them", name);
+        return run_command(name, argc - 2, argv + 2);
     }
     print_help(stderr);
     return CTL_USAGE;

@@ -223,6 +223,7 @@ scenario('each command has help with examples, an about, and the exit codes', { 
     assert.match(help, new RegExp(`^crierctl ${c}: .*\\n\\nusage: crierctl ${c}`), c);
     assert.match(help, /\nexamples:\n {2}\S/, c);
     assert.match(help, /exit codes: 0 /, c);
+    assert.equal(execFileSync(CRIERCTL, ['help', c], { encoding: 'utf8' }), help);
   }
 });
 

@@ -261,6 +261,7 @@ scenario('without a key, a token, or what the token allows', { core: true }, asy
     await call(broker, id, 401, plain(id));
     await call(broker, id, 401, { ...plain(id), headers: { authorization: `Bearer ${KEY}x` } });
   }
+  assert.equal(await broker.metric('crier_handshake_failures_total', 'stage="auth"'), 2 * ofApi.length, 'counted');
   for (const id of ['poll', 'events', 'send']) await call(broker, id, 401, plain(id));
   await call(broker, 'ws', 401, { headers: UPGRADE });
   await call(broker, 'poll', 401, { query: { token: 'x.y.z' } });
