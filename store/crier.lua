@@ -946,7 +946,8 @@ local function announce(K, channel, hole)
 end
 
 -- Moves the cluster's clock. After a restart of the server nobody's subscription is left: nobody reads, and of what was
--- on its way to a reader nobody knows whether it came, so the others store the share of each.
+-- on its way to a reader nobody knows whether it came, so the others store the share of each. What the server has lost
+-- may have been a sweep, so those of the last minute are done again.
 local function tick(K, now_us, ms, run)
   local v = redis.call('HMGET', K[1], 'clock', 'at', 'run', 'id')
   local step = math.max(0, math.min(ms - tonumber(v[2] or ms), STEP_MS))
@@ -960,6 +961,11 @@ local function tick(K, now_us, ms, run)
         redis.call('HSET', K[2], h[i], node_text(beat, joined, '-', info))
         redis.call('HSET', K[4], h[i], int(math.max(now_us, tonumber(v[4] or 0) + 1)))
       end
+    end
+    h = redis.call('HGETALL', K[3])
+    for i = 1, #h, 2 do
+      local at = tonumber(string.match(h[i + 1], '^%d+') or 0)
+      if math.abs(ms - at) < SHOWN_MS then redis.call('HSET', K[3], h[i], (string.gsub(h[i + 1], '^(%d+) %d', '%1 0'))) end
     end
   end
   return now

@@ -5,7 +5,8 @@
  * rightly (`dirty`). At the end of a turn those are written, one call for neighbours of one partition; the function in
  * Redis sees whether it is the user's first or last node in the room and tells those who watch. What fails is dirty
  * again and goes with the next tick; after a reconnect, a restart of Redis or a new name of this node all of it is.
- * Who comes and goes within one turn was never there.
+ * Who comes and goes within one turn was never there. A server that was restarted, or a replica in its place, may have
+ * forgotten that somebody went: what it holds in this node's name is then read and compared.
  *
  * An entry lives while it is true, dirty, under way, or may still be known in Redis.
  *
@@ -39,6 +40,7 @@ struct redis_presence {
     struct list parts[REDIS_PARTS];
     struct list dirty;
     struct event *turn;
+    char run_id[64]; /* of the server that was last written to */
 };
 
 static void on_turn(evutil_socket_t fd, short what, void *arg)
@@ -52,6 +54,7 @@ struct redis_presence *redis_presence_new(struct redis_store *s)
     struct redis_presence *p = malloc(sizeof(*p));
     if (!p)
         return NULL;
+    p->run_id[0] = '\0';
     map_init(&p->all);
     list_init(&p->dirty);
     for (unsigned i = 0; i < REDIS_PARTS; i++)
@@ -245,8 +248,53 @@ void redis_presence_flush(struct redis_store *s)
     }
 }
 
+/* ---- what Redis holds ---- */
+
+/* "room\nuser" that this node knows nothing of: it is to go. */
+static void found(struct redis_store *s, struct span text)
+{
+    const uint8_t *cut = memchr(text.p, '\n', text.n);
+    if (!cut || map_get(&s->presence->all, text))
+        return;
+    size_t n = (size_t)(cut - text.p);
+    struct here *h = find_or_add(s->presence, span_of(text.p, n), span_of(cut + 1, text.n - n - 1));
+    if (!h)
+        return;
+    h->known = true;
+    soil(s, h);
+}
+
+static void on_held(void *owner, void *arg, const struct redisReply *r)
+{
+    struct redis_store *s = owner;
+    (void)arg;
+    for (size_t i = 0; r && r->type == REDIS_REPLY_ARRAY && i < r->elements; i++) {
+        if (r->element[i]->type == REDIS_REPLY_STRING)
+            found(s, span_of(r->element[i]->str, (size_t)r->element[i]->len));
+    }
+    redis_presence_flush(s);
+}
+
+static void compare(struct redis_store *s)
+{
+    for (unsigned part = 0; part < REDIS_PARTS; part++) {
+        resp_reset(&s->args);
+        resp_str(&s->args, "SMEMBERS");
+        redis_key(s, &s->args, (uint8_t)part, "P", span_str(s->node));
+        if (redis_send(s, on_held, NULL, true) != REDIS_SENT) {
+            redis_conn_drop(s->cmd, "who is in a room could not be compared");
+            return;
+        }
+    }
+}
+
 void redis_presence_sync(struct redis_store *s)
 {
+    struct redis_presence *p = s->presence;
+    bool other = p->run_id[0] && strcmp(p->run_id, s->run_id) != 0;
+    memcpy(p->run_id, s->run_id, sizeof(p->run_id));
+    if (other)
+        compare(s);
     for (unsigned part = 0; part < REDIS_PARTS; part++) {
         struct list *head = &s->presence->parts[part];
         for (struct list *l = head->next; l != head; l = l->next)

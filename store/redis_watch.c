@@ -52,6 +52,7 @@ struct watched {
     uint32_t gen;
     uint64_t seq;       /* of the last change that is known, and all before it */
     uint64_t first_seq; /* at which the list under way began */
+    uint64_t floor;     /* no change is told under a lower number: Redis may have lost some, watchers have not */
     uint64_t leaves_ms; /* before that time nobody is taken for gone */
     uint64_t due_ms;    /* when to look again; 0: not */
     bool distrust;      /* then the list is read, not the changes */
@@ -127,7 +128,7 @@ static void tell(struct redis_store *s, struct watched *w, const struct wuser *u
 {
     if (!w->filled)
         return;
-    struct presence *p = presence_new(name_of(w), span_of(u->name, u->len), u->here, seq);
+    struct presence *p = presence_new(name_of(w), span_of(u->name, u->len), u->here, seq > w->floor ? seq : w->floor);
     if (p)
         s->up.presence(s->up.arg, p);
     else
@@ -220,6 +221,7 @@ static void begin_list(struct redis_store *s, struct watched *w)
     w->distrust = true;
     w->gen++;
     w->first_seq = UINT64_MAX;
+    w->floor = w->filled && w->seq >= w->floor ? w->seq + 1 : w->floor;
     struct asking *c = redis_store_usable(s) ? asking_new(w) : NULL;
     w->again = w->lacking = false;
     w->busy = c && send_list(s, c, span_of(NULL, 0));

@@ -155,7 +155,7 @@ async function checkDelivery(devices) {
   const count = (k) => places.reduce((s, x) => s + x.counts[k], 0);
   promise('rooms with history lose nothing, double nothing, keep the order', [...h.bad, ...hd.bad, ...hp.bad, ...verify.order(world, book, places).bad.filter((t) => t.includes(': seq '))], `${h.checked} owed to ${places.length} members, ${count('recovered')} recovered; bare: ${hp.all} published, ${hp.lost} lost`);
   promise('a member is told that it could not recover only where the room had let go', h.badGaps, `${count('holes')} told, ${h.dropped} messages`);
-  const l = verify.liveTwice(devices);
+  const l = verify.liveTwice(world, book, devices);
   promise('live-only messages come at most once', l.bad, `${l.came} came, ${l.moved} of them again on another connection`);
   promise('nobody gets what is not theirs, and no odd answers', [...verify.strangers(devices).bad, ...oddities]);
 }
@@ -165,7 +165,7 @@ async function checkPresence(devices) {
   promise('presence is exact within 5 s', first.bad, `after ${first.ms} ms`);
   for (const d of devices) if (world.rng.chance(0.5)) d.leave(world.rng.chance(0.5));
   const half = await presenceWithin(devices, PRESENCE_MS);
-  promise('a watcher of a room hears of each join and leave once', verify.edges(devices).bad);
+  if (!world.lossy) promise('a watcher of a room hears of each join and leave once', verify.edges(devices).bad);
   promise('presence is exact after half of the devices left', half.bad, `after ${half.ms} ms`);
   const victim = world.nodes[0];
   const gone = devices.filter((d) => d.conn?.node === victim);

@@ -13,18 +13,22 @@ export const key = (world, kind, user) => `${world.prefix}{${part(user)}}:${kind
 const SURVIVE_MS = 12000;
 const READ_MS = 700;
 
-/* token -> seq, from the devices' logs; a token that has two was stored twice. */
+/* token -> seq, from the devices' logs; a token that has two was stored twice. all: token -> [seq], for questions of when
+ * it was stored. */
 export function seqsSeen(devices) {
   const seqs = new Map();
   const twice = new Map();
+  const all = new Map();
   for (const d of devices) {
     for (const { token, seq } of d.log) {
       const before = seqs.get(token);
+      if (!all.has(token)) all.set(token, []);
+      if (before !== seq) all.get(token).push(seq);
       if (before === undefined) seqs.set(token, seq);
       else if (before !== seq) twice.set(token, [before, seq]);
     }
   }
-  return { seqs, twice };
+  return { seqs, twice, all };
 }
 
 const storable = (e) => e.kind !== 'live';
@@ -58,7 +62,7 @@ export function missing(world, book, devices, cap = world.cap) {
     const list = users.get(d.user) || [];
     const unsure = maybes.get(d.user) || 0;
     for (const [i, { e, seq }] of list.entries()) {
-      if (d.base === undefined || seq <= d.base || !keepable(e) || world.perhapsLost(e)) continue;
+      if (d.base === undefined || seq <= d.base || !keepable(e) || world.perhapsLost(e, [seq])) continue;
       checked++;
       if (has.has(e.token)) continue;
       const gap = d.gaps.find((g) => g.from <= seq && seq <= g.to);
@@ -73,13 +77,14 @@ export function missing(world, book, devices, cap = world.cap) {
 
 export function doubles(world, book, devices) {
   const bad = [];
-  const excused = (token) => world.perhapsLost(book.entries.get(token)) || world.perhapsTwice(book.entries.get(token));
+  const seen = seqsSeen(devices);
+  const excused = (token) => world.perhapsLost(book.entries.get(token), seen.all.get(token)) || world.perhapsTwice(book.entries.get(token));
   for (const d of devices) {
     const times = new Map();
     for (const { token, seq } of d.log) times.set(token, [...(times.get(token) || []), seq]);
     for (const [token, seqs] of times) if (seqs.length > 1 && !excused(token)) bad.push(`${d.user}/${d.name}: ${token} came ${seqs.length} times: seq ${seqs.join(', ')}`);
   }
-  for (const [token, seqs] of seqsSeen(devices).twice) if (!excused(token)) bad.push(`${token} has two seqs: ${seqs.join(' and ')}`);
+  for (const [token, seqs] of seen.twice) if (!excused(token)) bad.push(`${token} has two seqs: ${seqs.join(' and ')}`);
   return { bad };
 }
 
@@ -87,11 +92,11 @@ export function doubles(world, book, devices) {
  * publisher was told is the one that came. */
 export function order(world, book, devices) {
   const bad = [];
-  const { seqs } = seqsSeen(devices);
+  const { seqs, all } = seqsSeen(devices);
   let checked = 0;
   for (const [who, list] of book.order) {
     for (const [i, e] of list.entries()) {
-      if (world.perhapsLost(e)) continue;
+      if (world.perhapsLost(e, all.get(e.token))) continue;
       checked++;
       if (i && e.kind !== 'live' && list[i - 1].seq >= e.seq && !who.startsWith('flood')) bad.push(`${who}: ${e.token} has seq ${e.seq}, ${list[i - 1].token} before it ${list[i - 1].seq}`);
       const came = seqs.get(e.token);
@@ -123,7 +128,7 @@ export function published(world, book, devices) {
 }
 
 /* Live-only messages, rooms, all: at most once for each connection. */
-export function liveTwice(devices) {
+export function liveTwice(world, book, devices) {
   const bad = [];
   let came = 0;
   let moved = 0;
@@ -132,7 +137,7 @@ export function liveTwice(devices) {
       for (const [token, list] of map) {
         came++;
         const again = list.find((x, i) => list.findIndex((y) => y.conn === x.conn) !== i);
-        if (again) bad.push(`${d.user}/${d.name}: live-only ${token} came ${list.length} times: ${list.map((x) => `${x.at} ms on ${x.on} by ${x.by}`).join(', ')}`);
+        if (again && !world.perhapsTwice(book.entries.get(token))) bad.push(`${d.user}/${d.name}: live-only ${token} came ${list.length} times: ${list.map((x) => `${x.at} ms on ${x.on} by ${x.by}`).join(', ')}`);
         else if (list.length > 1) moved++;
       }
     }
@@ -279,8 +284,8 @@ async function ledgerOf(world, e, seq, devices) {
 }
 
 export async function ledger(world, book, devices) {
-  const { seqs } = seqsSeen(devices);
-  const tracked = [...book.entries.values()].filter((e) => e.track && e.state !== 'maybe' && !world.perhapsLost(e));
+  const { seqs, all } = seqsSeen(devices);
+  const tracked = [...book.entries.values()].filter((e) => e.track && e.state !== 'maybe' && !world.perhapsLost(e, all.get(e.token)) && !world.perhapsTwice(e));
   const known = new Map();
   for (const d of devices) {
     if (!known.has(d.user)) known.set(d.user, []);

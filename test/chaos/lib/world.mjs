@@ -305,14 +305,20 @@ export class World {
     return Redis.start({ bind: this.redis.flags.bind, 'protected-mode': 'no', appendfsync: this.fsync, replicaof: ['127.0.0.1', this.redis.port] });
   }
 
-  /* Was it under way or just answered when Redis lost its last second, or its replica the last it did? */
-  perhapsLost(e) {
-    return this.lost.some((l) => e.t0 <= l.to && (e.t1 ?? Infinity) >= l.from);
+  /* Can Redis lose anything in this run? */
+  get lossy() {
+    return this.fsync !== 'always' || Boolean(this.failover);
   }
 
-  /* A bare PUBLISH whose claim the replica may lack. */
+  /* Was it under way, just answered, or just stored (seqs are microseconds) when Redis lost its last second, or its
+   * replica lacked the last that it did? */
+  perhapsLost(e, seqs = []) {
+    return this.lost.some((l) => (e.t0 <= l.to && (e.t1 ?? Infinity) >= l.from) || seqs.some((q) => q / 1000 >= l.from && q / 1000 <= l.to));
+  }
+
+  /* A bare PUBLISH whose claim Redis may have lost: another node stores it once more. */
   perhapsTwice(e) {
-    return this.failover && e.via.startsWith('publish') && this.lost.some((l) => e.t0 <= l.to && e.t0 >= l.from - WINDOW_MS);
+    return e?.via.startsWith('publish') && this.lost.some((l) => e.t0 <= l.to && e.t0 >= l.from - WINDOW_MS);
   }
 
   async stop() {

@@ -543,6 +543,30 @@ static void a_forgetful_redis_is_told_again_and_nobody_leaves(void **state)
     assert_true(reply_has(ask(b, QUERY_ROOM_PRESENCE, "chat.1", NULL, NULL, NULL), "[\"alice\",\"carol\"]"));
 }
 
+/* Redis comes back as it was before somebody left: the node takes back what it no longer stands for. */
+static void a_leave_that_redis_has_forgotten_is_written_again(void **state)
+{
+    struct bench *b = *state;
+    join(b, "chat.1");
+    watch(b, "chat.1");
+    presence(b, "chat.1", "alice", true);
+    BENCH_WAIT(b, b->nchanges == 1);
+    redisReply *r = cmd("KEYS %s*:p:chat.1", b->cfg.prefix);
+    char part[128];
+    snprintf(part, sizeof(part), "%.*s", (int)strlen(r->element[0]->str) - 8, r->element[0]->str);
+    redis_proc_kill(&server);
+    BENCH_WAIT(b, !b->ready);
+    redis_proc_run(&server); /* empty */
+    char member[96];
+    snprintf(member, sizeof(member), "ghost\n%s", b->node);
+    cmd("ZADD %sp:chat.1 0 %s", part, member);
+    cmd("SADD %sP:%s %s", part, b->node, "chat.1\nghost");
+    BENCH_WAIT(b, b->ready);
+    BENCH_WAIT(b, cmd("ZSCORE %sp:chat.1 %s", part, member)->type == REDIS_REPLY_NIL);
+    assert_int_equal(cmd("SISMEMBER %sP:%s %s", part, b->node, "chat.1\nghost")->integer, 0);
+    assert_true(reply_has(ask(b, QUERY_ROOM_PRESENCE, "chat.1", NULL, NULL, NULL), "[\"alice\"]"));
+}
+
 static uint64_t big_endian(const uint8_t *p)
 {
     uint64_t v = 0;
@@ -634,6 +658,7 @@ int main(void)
         EACH(a_user_on_two_nodes_comes_once_and_leaves_once),
         EACH(a_cut_subscription_tells_which_rooms_are_behind_and_who_came),
         EACH(a_forgetful_redis_is_told_again_and_nobody_leaves),
+        EACH(a_leave_that_redis_has_forgotten_is_written_again),
         EACH(a_missed_change_is_found),
         EACH(changes_that_nobody_kept_are_found_in_the_list),
     };
