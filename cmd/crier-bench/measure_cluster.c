@@ -22,12 +22,14 @@ struct cluster {
     char channel[128];
     struct window connect, idle;
     struct mem_sample server[2], other[2];
+    uint64_t kernel[2];
     double ready_secs;
     struct part part[STAGES];
 };
 
 static int read_memory(struct run *r, struct cluster *c, unsigned i)
 {
+    c->kernel[i] = mem_kernel();
     return mem_read(&r->server, &c->server[i]) || mem_read(&r->other, &c->other[i]) ? -1 : 0;
 }
 
@@ -102,6 +104,8 @@ static void put_connections(struct report *rep, const struct run *r, const struc
     report_number(rep, "redis_us_per_connect", window_per(w->b.other.total_ns - w->a.other.total_ns, n), 3);
     report_number(rep, "pss_per_conn", ((double)c->server[1].pss - (double)c->server[0].pss) / (double)n, 1);
     report_count(rep, "pss", c->server[1].pss);
+    /* Both ends of each connection are on this machine. */
+    report_number(rep, "kernel_bytes_per_conn", ((double)c->kernel[1] - (double)c->kernel[0]) / (double)n, 1);
     report_number(rep, "redis_bytes_per_user", ((double)c->other[1].pss - (double)c->other[0].pss) / (double)n, 1);
     report_count(rep, "redis_pss", c->other[1].pss);
     report_number(rep, "idle_cores", window_cost(&c->idle, 1) / 1e6 / window_secs(&c->idle), 5);

@@ -160,6 +160,13 @@ int mem_read(const struct pids *p, struct mem_sample *out)
     return 0;
 }
 
+uint64_t mem_kernel(void)
+{
+    char text[4096];
+    const char *at = slurp("/proc/meminfo", text, sizeof text) > 0 ? strstr(text, "\nSlab:") : NULL;
+    return at ? strtoull(at + 6, NULL, 10) * 1024 : 0;
+}
+
 uint64_t cpu_thread_since(const struct cpu_sample *before, const struct cpu_sample *after, unsigned i)
 {
     const struct cpu_thread *t = &after->threads[i];

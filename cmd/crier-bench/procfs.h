@@ -45,6 +45,8 @@ struct mem_sample {
 int pids_parse(struct pids *p, const char *text) MUST_CHECK;
 /* -1 after a sentence on standard error: a process is gone. */
 int cpu_read(const struct pids *p, struct cpu_sample *out) MUST_CHECK;
+/* Memory of the kernel for its own objects, of the whole machine, in bytes; 0: unknown. */
+uint64_t mem_kernel(void);
 int mem_read(const struct pids *p, struct mem_sample *out) MUST_CHECK;
 /* CPU of thread i of `after` since `before`. */
 uint64_t cpu_thread_since(const struct cpu_sample *before, const struct cpu_sample *after, unsigned i);
