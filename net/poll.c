@@ -207,6 +207,7 @@ static bool submit_read(struct poll *p)
     op->attach.has_since = p->waiting && p->waiting->after != CALL_NO_AFTER;
     op->attach.since = op->attach.has_since ? p->waiting->after : 0;
     p->asked_after = p->waiting ? p->waiting->after : CALL_NO_AFTER;
+    p->asked_for = p->wanted;
     p->reading = true;
     shard_submit(p->shard, op);
     return true;
@@ -317,6 +318,8 @@ static void learn(struct poll *p, struct op_attach *a)
     p->known = true;
     if (a->page.top > p->wanted)
         p->wanted = a->page.top;
+    if (p->wanted == p->asked_for)
+        p->wanted = a->page.top; /* what was hoped for beyond is not there: the store has lost it */
     p->empty = a->page.njobs || a->page.more ? 0 : a->page.top;
     if (p->waiting && p->waiting->after != CALL_NO_AFTER)
         p->waiting->after = a->cursor; /* clamped */

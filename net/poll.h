@@ -39,11 +39,12 @@ struct poll {
     struct shard *shard;
     uint64_t id;
     uint64_t idle_since_ms;
-    uint64_t cursor; /* the device's, when known */
-    uint64_t wanted; /* highest seq known to exist */
-    uint64_t empty;  /* between the cursor and this there was nothing to read */
-    bool known;      /* the store has told the cursor, and nothing says that it has moved elsewhere */
-    bool reading;    /* an attach is out, made for this `after`: */
+    uint64_t cursor;    /* the device's, when known */
+    uint64_t wanted;    /* highest seq known to exist */
+    uint64_t asked_for; /* `wanted` when the read under way was asked for */
+    uint64_t empty;     /* between the cursor and this there was nothing to read */
+    bool known;         /* the store has told the cursor, and nothing says that it has moved elsewhere */
+    bool reading;       /* an attach is out, made for this `after`: */
     uint64_t asked_after;
     bool named;
     struct call *waiting;       /* the newest poll that is not answered yet */

@@ -10,8 +10,9 @@
  * connection has been drained, until it has caught up. There are no acks: a place lasts as long as the membership, and
  * the client brings its last seq when it comes again.
  *
- * Who subscribes with `since` gets the first page after it, and is told that it has missed nothing if that page begins
- * right there; otherwise it starts at the room's present end and is told so.
+ * Who subscribes with `since` gets the first page after it, and is told that it has missed nothing if the store knows
+ * of no gap behind it (what came to its own end before that of the room's others is none); otherwise it starts at the
+ * room's present end and is told so.
  *
  * Runs on the shard's thread. A follow dies with its membership; the answer to its fetch is known by its ticket.
  */
@@ -278,7 +279,7 @@ static void answer_recover(struct shard *s, struct session *ses, struct room *r,
                            const struct op_page *p)
 {
     struct waiter *w = f->recover;
-    bool recovered = p->njobs ? p->jobs[0]->head.prev <= w->since : p->top == w->since;
+    bool recovered = p->gap <= w->since && (p->njobs || p->top >= w->since);
     f->recover = NULL;
     f->held = false;
     f->sent = recovered ? w->since : r->last;

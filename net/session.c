@@ -212,10 +212,12 @@ static bool queue(struct session *s, struct frame *f, enum out_class cls, unsign
     return false;
 }
 
-static void want(struct session *s, uint64_t seq)
+void session_want(struct session *s, uint64_t seq)
 {
-    if (seq > s->wanted)
-        s->wanted = seq;
+    if (seq <= s->wanted)
+        return;
+    s->wanted = seq;
+    s->news = true;
 }
 
 /* The next stored message of this session; false: no room now, it stays in the inbox. */
@@ -234,7 +236,7 @@ static bool send_stored(struct session *s, struct frame_cache *fc)
         return false;
     }
     s->sent = seq;
-    want(s, seq);
+    session_want(s, seq);
     track_queued(s, fc->job);
     if (s->ack_mode != ACK_EXPLICIT && s->io->want_evidence)
         s->io->want_evidence(s);
@@ -250,7 +252,7 @@ static void offer_stored(struct session *s, struct frame_cache *fc)
         return;
     }
     bool next = h->prev <= s->sent && s->state == SESSION_LIVE && !s->fetching && s->wanted <= s->sent;
-    want(s, h->seq);
+    session_want(s, h->seq);
     if (next)
         (void)send_stored(s, fc);
     else
@@ -319,6 +321,7 @@ void session_pump(struct session *s)
     }
     op->conn = s->conn->id;
     op->fetch.from = s->sent;
+    s->news = false;
     s->fetching = true;
     shard_submit(s->conn->shard, op);
 }
@@ -351,7 +354,9 @@ static void take_page(struct session *s, const struct op_page *p)
     }
     if (i == p->njobs && !p->more && p->top > s->sent)
         s->sent = p->top; /* what lies between has expired or was trimmed */
-    want(s, p->top);
+    if (i == p->njobs && !p->more && s->wanted > s->sent && !s->news)
+        s->wanted = s->sent; /* it is not there: the store has lost it, and asking again would bring no more */
+    session_want(s, p->top);
     session_pump(s);
 }
 
@@ -382,6 +387,7 @@ static bool submit_attach(struct session *s)
     op->attach.named = s->named;
     op->attach.has_since = s->since != UINT64_MAX;
     op->attach.since = op->attach.has_since ? s->since : 0;
+    s->news = false;
     s->fetching = true;
     shard_submit(s->conn->shard, op);
     return true;

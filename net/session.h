@@ -71,6 +71,7 @@ struct session {
     bool told : 1;         /* a `closing` went out */
     bool stuck : 1;        /* the connection took no more: nothing is fetched before its queue is empty */
     bool behind_rooms : 1; /* in some room with history it is behind */
+    bool news : 1;         /* `wanted` has been raised since the fetch under way was asked for */
 
     struct pending_ref *pending;
     struct mutes *mutes; /* ids of own messages that must not come back */
@@ -96,6 +97,8 @@ void session_take_out(struct session *s, struct span room);
 void session_op_done(struct session *s, struct op *op);
 /* The client has everything up to seq. Clamped to what was sent. */
 void session_ack(struct session *s, uint64_t seq);
+/* A message of that seq is known to exist. */
+void session_want(struct session *s, uint64_t seq);
 /* Room in the output queue or in the window: fetch what was left to the inbox. */
 void session_pump(struct session *s);
 /* Asks again for what an answer that failed left open. */

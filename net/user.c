@@ -175,8 +175,7 @@ void user_behind(struct shard *s, const struct behind *b)
         return;
     for (struct list *l = u->sessions.next; l != &u->sessions; l = l->next) {
         struct session *ses = session_of(l);
-        if (b->seq > ses->wanted)
-            ses->wanted = b->seq;
+        session_want(ses, b->seq);
         session_pump(ses);
     }
     for (struct list *l = u->polls.next; l != &u->polls; l = l->next)

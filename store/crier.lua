@@ -8,6 +8,7 @@
 --   m  hash  s last seq | n nodes "node node" | a highest ack of any device | g newest seq dropped by the cap
 --            x when the list ends | y when this hash's life was last renewed; without it the hash lives on, which is
 --            so only while n says that the user is connected
+--            k (rooms) newest seq stored for as long as the room keeps anything
 --            d:<device> "seq seen_s kind at"   kind: n named by the client, g by the server; at: * attached, - gone
 --   q  list  entries, oldest first   o  set  users a node has registered   i  string  seq given to an idempotency id
 --   R h O  the same three of rooms with history (no devices)   rooms  zset  their names, all of score 0
@@ -30,12 +31,13 @@
 -- A call of Redis costs more than all the Lua around it: what is asked and written is joined, and no key is touched twice.
 --
 -- The library may be loaded by brokers of several versions: the highest VERSION stays.
-local VERSION = 6
+local VERSION = 7
 
-local META_S = 2592000   -- an untouched m lives 30 days
+local META_S = 2592000   -- an untouched m lives 30 days, and as long as its list
 local RENEW_S = 86400    -- its life is renewed at most once a day
 local SLACK_S = 300      -- a list outlives its last entry by this at most,
 local SLACK_MIN_S = 60   -- and by this at least: so its end need not be moved for each message
+local MAX_SEQ = 9007199254740992 -- all are below; what a node names that knows of none is above
 local CHUNK = 32         -- entries read at a time
 local MAX_DEVICES = 16
 local ENTRY = '>I8I8I4B'
@@ -51,9 +53,11 @@ end
 
 local function int(n) return string.format('%.0f', n) end
 
-local function renew(mk, stamp, sec)
+-- ends: x of mk, where the caller knows it: without m nobody would find what is in the list.
+local function renew(mk, stamp, sec, ends)
   if sec - tonumber(stamp or 0) > RENEW_S then
-    if redis.call('EXPIRE', mk, META_S) == 1 then redis.call('HSET', mk, 'y', sec) end
+    ends = math.max(sec + META_S, tonumber(ends or redis.call('HGET', mk, 'x') or 0))
+    if redis.call('EXPIREAT', mk, ends) == 1 then redis.call('HSET', mk, 'y', sec) end
   end
 end
 
@@ -69,11 +73,19 @@ local function count_upto(qk, cur, n)
   return lo
 end
 
+-- Is it a loss that the entry is gone? Not if it had come to its own end: in a room that keeps messages for `keep`
+-- seconds (nil: no room) only one that lived as long as that is missed afterwards.
+local function missed(e, sec, keep)
+  local seq, _, expires = struct.unpack(ENTRY, e)
+  return expires > sec or (keep and expires - math.floor(seq / 1000000) >= keep), seq
+end
+
 -- Appends to `out` the entries with seq > cur that have not expired, at most `limit` and about `maxb` bytes.
--- Returns 1 when more are left, and how many entries > cur there are (of those not read: with what has expired).
-local function page(qk, cur, top, limit, maxb, sec, out)
-  if cur >= top then return 0, 0 end
-  local at, before, taken, bytes = 0, 0, 0, 0
+-- Returns 1 when more are left, how many entries > cur there are (of those not read: with what has expired), and with
+-- `keep` the newest seq that is missed before the first entry of the page.
+local function page(qk, cur, top, limit, maxb, sec, out, keep)
+  if cur >= top then return 0, 0, 0 end
+  local at, before, taken, bytes, lost = 0, 0, 0, 0, 0
   local chunk = redis.call('LRANGE', qk, 0, CHUNK - 1)
   if #chunk == CHUNK and struct.unpack('>I8', chunk[CHUNK]) <= cur then -- much of what it has had is still there
     at = count_upto(qk, cur, redis.call('LLEN', qk))
@@ -87,12 +99,14 @@ local function page(qk, cur, top, limit, maxb, sec, out)
       if seq <= cur then
         before = before + 1
       elseif expires > sec then
-        if taken >= limit or (bytes > 0 and bytes + #e > maxb) then return 1, redis.call('LLEN', qk) - before end
+        if taken >= limit or (bytes > 0 and bytes + #e > maxb) then return 1, redis.call('LLEN', qk) - before, lost end
         taken, bytes = taken + 1, bytes + #e
         out[#out + 1] = e
+      elseif keep and taken == 0 and missed(e, sec, keep) then
+        lost = seq
       end
     end
-    if #chunk < CHUNK then return 0, taken end
+    if #chunk < CHUNK then return 0, taken, lost end
     at = at + CHUNK
     chunk = redis.call('LRANGE', qk, at, at + CHUNK - 1)
   end
@@ -234,39 +248,48 @@ local function refused_text(rk, claim, sec, now)
 end
 
 -- stamp: now as text. Returns the entry's seq, prev and end, and the nodes where the user is.
-local function put(mk, qk, sec, now, stamp, ttl, cap, id, p)
+local function put(mk, qk, sec, now, stamp, ttl, cap, id, p, keep)
   local v = redis.call('HMGET', mk, 's', 'n', 'x', 'y')
-  local prev, seq, nodes = tonumber(v[1] or 0), now, v[2]
+  local prev, seq, nodes, renewed, ends = tonumber(v[1] or 0), now, v[2], v[4], tonumber(v[3] or 0)
   if prev >= now then
     seq = prev + 1
     stamp = int(seq)
   end
   local expires = sec + ttl
   local n = redis.call('RPUSH', qk, struct.pack(ENTRY, seq, prev, expires, #id) .. id .. p)
-  if n == 1 or expires + SLACK_MIN_S > tonumber(v[3] or 0) then
-    redis.call('EXPIREAT', qk, expires + SLACK_S)
-    redis.call('HSET', mk, 's', stamp, 'x', expires + SLACK_S)
+  if n == 1 or expires + SLACK_MIN_S > ends then
+    ends = expires + SLACK_S
+    redis.call('EXPIREAT', qk, ends)
+    redis.call('HSET', mk, 's', stamp, 'x', ends)
+    if renewed and ends > tonumber(renewed) + META_S then renewed = 0 end
   else
     redis.call('HSET', mk, 's', stamp)
   end
+  if keep and ttl >= keep then redis.call('HSET', mk, 'k', stamp) end
   if n > cap then
     local gone = redis.call('LPOP', qk, n - cap)
-    redis.call('HSET', mk, 'g', int((struct.unpack('>I8', gone[#gone]))))
+    for i = #gone, 1, -1 do
+      local loss, at = missed(gone[i], sec, keep)
+      if loss then
+        redis.call('HSET', mk, 'g', int(at))
+        break
+      end
+    end
   end
-  if v[4] or not nodes then renew(mk, v[4], sec) end
+  if renewed or not nodes then renew(mk, renewed, sec, ends) end
   return seq, prev, expires, nodes
 end
 
 -- One message; its frames wait in `out` (node -> list). id '' leaves naming it to P; ik: the key of its idempotency id,
 -- nil: none, kept for id_s seconds. Returns seq, "node node" or nil, 1 if the id was there already.
-local function send_one(mk, qk, ik, sec, now, stamp, cap, user, p, ttl, id, id_s, out, kind)
+local function send_one(mk, qk, ik, sec, now, stamp, cap, user, p, ttl, id, id_s, out, kind, keep)
   if ik then
     local before = redis.call('GET', ik)
     if before then return tonumber(before), nil, 1 end
   end
   local seq, prev, expires, nodes = 0, 0, 0, nil
   if ttl > 0 then
-    seq, prev, expires, nodes = put(mk, qk, sec, now, stamp, ttl, cap, id, p)
+    seq, prev, expires, nodes = put(mk, qk, sec, now, stamp, ttl, cap, id, p, keep)
   else
     nodes = redis.call('HGET', mk, 'n')
   end
@@ -380,13 +403,16 @@ local function attach(K, A)
   return r
 end
 
--- KEYS m q   ARGV from limit maxbytes -> {top, gap, more, entry...}
+-- KEYS m q   ARGV from limit maxbytes [keep_s] -> {top, gap, more, entry...}
+-- keep_s: of a room, how long it keeps anything; the gap is then also of what has lived for that long.
 local function fetch(K, A)
-  local v = redis.call('HMGET', K[1], 's', 'g')
-  local sec = clock()
+  local v = redis.call('HMGET', K[1], 's', 'g', 'k')
+  local sec, from, keep = (clock()), tonumber(A[1]), tonumber(A[4])
   local top = tonumber(v[1] or 0)
   local r = {top, tonumber(v[2] or 0), 0}
-  r[3] = page(K[2], tonumber(A[1]), top, tonumber(A[2]), tonumber(A[3]), sec, r)
+  local more, _, lost = page(K[2], from, top, tonumber(A[2]), tonumber(A[3]), sec, r, keep)
+  if keep and redis.call('EXISTS', K[2]) == 0 then lost = tonumber(v[3] or 0) end
+  r[2], r[3] = math.max(r[2], lost), more
   return r
 end
 
@@ -442,8 +468,12 @@ local function sync(K, A)
       new[#new + 1] = A[2 * i - 2]
     end
     if v[3] then renew(K[i], v[3], sec) end
-    local top = tonumber(v[1] or 0)
-    if top > tonumber(A[2 * i - 1]) then out[#out + 1], out[#out + 2] = i - 1, top end
+    local top, last = tonumber(v[1] or 0), tonumber(A[2 * i - 1])
+    if top > last then
+      out[#out + 1], out[#out + 2] = i - 1, top
+    elseif top < last and last < MAX_SEQ then -- this server has lost what it gave out: it never gives out less
+      redis.call('HSET', K[i], 's', int(last))
+    end
   end
   if #new > 2 then redis.call(unpack(new)) end
   out[1] = redis.call('SCARD', K[1])
@@ -699,16 +729,16 @@ end
 
 -- ---- rooms with history ----------------------------------------------------------------------------------------
 
--- KEYS R h i rooms [rd]   ARGV channel_prefix PUBLISH|SPUBLISH cap room P ttl_s id claim_s [claim]
+-- KEYS R h i rooms [rd]   ARGV channel_prefix PUBLISH|SPUBLISH cap room P ttl_s id claim_s keep_s [claim]
 -- -> {seq, receivers, dup}
 local function room_send(K, A)
   local sec, now = clock()
-  local no = A[9] and refused_text(K[5], A[9], sec, now)
+  local no = A[10] and refused_text(K[5], A[10], sec, now)
   if no then return {0, 0, no} end
   local out, id_s = {}, tonumber(A[8])
   local fresh = redis.call('EXISTS', K[2]) == 0
   local seq, where, dup = send_one(K[1], K[2], id_s > 0 and K[3] or nil, sec, now, int(now), tonumber(A[3]), A[4], A[5],
-                                   tonumber(A[6]), A[7], id_s, out, 'R')
+                                   tonumber(A[6]), A[7], id_s, out, 'R', tonumber(A[9]))
   if fresh and dup == 0 and seq > 0 then redis.call('ZADD', K[4], 0, A[4]) end
   return {seq, heard(where, publish_all(out, A[1], A[2])), dup}
 end

@@ -12,8 +12,9 @@
  *
  * Before the first marker of a subscription there is no identity. Such messages are kept; the marker says whether
  * somebody was counting all the while. If so, they are that node's. If not (all subscriptions were cut at once, or this
- * is the first node), they get one too: the distance back from the marker, which is the same for all who read them. A
- * marker that names nobody says that from there on nobody counts: the same again.
+ * is the first node), they get one too: the distance back from the marker, which is the same for all who read them. The
+ * nodes that the marker names may have read none of them, so these have no owner: each who read one tries to store it.
+ * A marker that names nobody says that from there on nobody counts: the same again.
  *
  * The window has two bounds. Time: entries of others are let go after window_ms, since a death is known long before;
  * own ones that Redis does not take after life_ms. Bytes: the oldest go first.
@@ -259,7 +260,7 @@ static void place(struct ingest *in, struct ingest_entry *e, uint32_t count, boo
     e->before = before;
     e->owner = ep->owner[e->part];
     list_push(&in->window, &e->window);
-    if (owned_by_me(in, e))
+    if (before || owned_by_me(in, e)) /* who is named may have come after the message: whoever read it tries */
         put_todo(in, e);
     else if (e->owner != NOBODY && ep->dead[e->owner])
         replay(in, e);

@@ -85,7 +85,21 @@ bool user_inbox_reserve(struct user_inbox *b)
     return true;
 }
 
-void user_inbox_append(struct user_inbox *b, struct job *j, unsigned most)
+static bool expired(const struct job *j, uint64_t now_s)
+{
+    return j->head.expires_s <= now_s;
+}
+
+/* An entry goes. Is that a loss? Not if it had come to its own end; in a room only what lived as long as the room keeps
+ * anything is missed afterwards. */
+static void let_go(struct user_inbox *b, const struct job *j, uint64_t now_s)
+{
+    bool whole = b->keep_s && j->head.expires_s - j->head.seq / 1000000 >= b->keep_s;
+    if ((whole || !expired(j, now_s)) && j->head.seq > b->gap)
+        b->gap = j->head.seq;
+}
+
+void user_inbox_append(struct user_inbox *b, struct job *j, unsigned most, uint64_t now_s)
 {
     assert(b->count < b->cap);
     b->count++;
@@ -94,7 +108,7 @@ void user_inbox_append(struct user_inbox *b, struct job *j, unsigned most)
     b->top = j->head.seq;
     while (b->count > most) {
         struct job *old = drop_first(b);
-        b->gap = old->head.seq;
+        let_go(b, old, now_s);
         job_unref(old);
     }
     drop_ring(b);
@@ -112,11 +126,6 @@ static unsigned count_upto(const struct user_inbox *b, uint64_t cur)
             hi = mid;
     }
     return lo;
-}
-
-static bool expired(const struct job *j, uint64_t now_s)
-{
-    return j->head.expires_s <= now_s;
 }
 
 bool user_inbox_page(const struct user_inbox *b, uint64_t from, unsigned limit, size_t max_bytes, uint64_t now_s,
@@ -316,6 +325,8 @@ uint64_t user_inbox_expire(struct user_inbox *b, uint64_t now_s, struct session_
         struct job *j = at(b, i);
         if (expired(j, now_s)) {
             b->bytes -= user_inbox_cost(j);
+            if (b->keep_s)
+                let_go(b, j, now_s);
             job_unref(j);
             continue;
         }

@@ -23,6 +23,7 @@ struct user_inbox {
     struct job **ring; /* entries, oldest first; one reference each */
     unsigned cap, first, count;
     uint64_t top, best, gap; /* last seq given out, highest ack, newest seq dropped by the cap */
+    unsigned keep_s;         /* of a room: how long it keeps anything; 0: no room */
     bool registered;         /* a session of this user is here */
     struct inbox_device dev[INBOX_MAX_DEVICES];
     unsigned ndev;
@@ -42,9 +43,9 @@ void user_inbox_free(struct user_inbox *b);
 size_t user_inbox_cost(const struct job *j);
 /* Room for one more entry; false when memory is out. */
 bool user_inbox_reserve(struct user_inbox *b) MUST_CHECK;
-/* Takes one reference. The oldest beyond `most` entries are dropped and leave a gap. Needs user_inbox_reserve before.
- */
-void user_inbox_append(struct user_inbox *b, struct job *j, unsigned most);
+/* Takes one reference. The oldest beyond `most` entries are dropped and leave a gap, unless they had come to their own
+ * end. Needs user_inbox_reserve before. */
+void user_inbox_append(struct user_inbox *b, struct job *j, unsigned most, uint64_t now_s);
 
 /* Where the device's session starts, and the gap it is to be told of; fills cursor and page.gap. What the client brings
  * may allow a trim, which is the caller's. False when memory is out. */
@@ -64,7 +65,8 @@ struct job *user_inbox_find(const struct user_inbox *b, uint64_t seq, uint64_t n
 unsigned user_inbox_pending(const struct user_inbox *b, uint64_t from, uint64_t now_s);
 /* Empties it; devices that had not had it all are told of a gap. Returns how many entries went. */
 unsigned user_inbox_clear(struct user_inbox *b);
-/* Drops what has expired; returns when something will expire next, unix seconds, UINT64_MAX: never. */
+/* Drops what has expired (a gap where a room's entry had lived as long as the room keeps any); returns when something
+ * will expire next, unix seconds, UINT64_MAX: never. */
 uint64_t user_inbox_expire(struct user_inbox *b, uint64_t now_s, struct session_terms t);
 /* Nothing is worth keeping: no entry, no session, no cursor. */
 bool user_inbox_idle(const struct user_inbox *b);

@@ -164,6 +164,14 @@ static uint64_t room_ends(const struct memory_store *s, const struct user_inbox 
     return b->top / 1000000 + rule.ttl_s + ROOM_MEMORY_S;
 }
 
+static uint64_t expire(struct memory_store *s, struct user_inbox *b, uint64_t now)
+{
+    size_t before = b->bytes;
+    uint64_t due = user_inbox_expire(b, now, sessions(s));
+    s->bytes -= before - b->bytes;
+    return due;
+}
+
 /* Returns when something of them will expire next. */
 static uint64_t sweep_inboxes(struct memory_store *s, struct map *of, uint64_t now)
 {
@@ -171,9 +179,7 @@ static uint64_t sweep_inboxes(struct memory_store *s, struct map *of, uint64_t n
     size_t it = 0;
     struct user_inbox *b;
     while ((b = map_next(of, &it)) != NULL) {
-        size_t before = b->bytes;
-        uint64_t due = user_inbox_expire(b, now, sessions(s));
-        s->bytes -= before - b->bytes;
+        uint64_t due = expire(s, b, now);
         if (of == &s->histories && due == UINT64_MAX)
             due = room_ends(s, b);
         if (of == &s->users || due <= now)
@@ -252,9 +258,11 @@ static void attach(struct memory_store *s, struct op *op)
 static void fetch(struct memory_store *s, struct op *op)
 {
     struct op_fetch *f = &op->fetch;
-    const struct user_inbox *b = map_get(f->room ? &s->histories : &s->users, span_str(f->user));
+    struct user_inbox *b = map_get(f->room ? &s->histories : &s->users, span_str(f->user));
     uint64_t pending;
     metric_add(s->metrics, M_FETCHES, 1);
+    if (b && f->room)
+        expire(s, b, now_s()); /* what has expired may be a gap */
     if (b)
         f->page.gap = b->gap;
     bool good = !b || user_inbox_page(b, f->from, MEMORY_PAGE, MEMORY_PAGE_BYTES, now_s(), &f->page, &pending);
@@ -302,6 +310,7 @@ struct send {
     /* of the target at hand */
     struct map *box; /* where its inbox is */
     unsigned cap;
+    unsigned keep_s; /* of a room with history: for how long it keeps anything */
 };
 
 static struct job *make(struct memory_store *s, const struct job_source *src, struct op *op, enum op_status *status)
@@ -336,7 +345,7 @@ static bool keep(struct memory_store *s, struct user_inbox *b, struct job *j, un
     if (taken(s) + user_inbox_cost(j) > most || !user_inbox_reserve(b))
         return false;
     size_t before = b->bytes;
-    user_inbox_append(b, job_ref(j), cap);
+    user_inbox_append(b, job_ref(j), cap, clock_real_us() / 1000000);
     s->bytes = s->bytes - before + b->bytes;
     metric_add(s->metrics, M_STORED, 1);
     arm_sweep(s, j->head.expires_s);
@@ -350,6 +359,7 @@ static enum op_status send_stored(struct memory_store *s, struct op *op, struct 
     enum op_status status = OP_FULL;
     if (!b)
         return status;
+    b->keep_s = m->keep_s;
     uint64_t seq = now_us > b->top ? now_us : b->top + 1;
     struct job_source src = {.kind = t->kind,
                              .target = span_str(t->name),
@@ -512,6 +522,7 @@ static void send_one(struct memory_store *s, struct op *op, struct op_target *t,
     } else if (t->kind == TARGET_ROOM && room_history(s->cfg, span_str(t->name), &rule)) {
         m.box = &s->histories;
         m.cap = rule.length;
+        m.keep_s = rule.ttl_s;
         m.ttl_s = m.said_s < rule.ttl_s ? m.said_s : rule.ttl_s; /* not said is the largest number */
     }
     t->status = m.box ? send_to_inbox(s, op, t, &m) : send_live(s, op, t, &m);

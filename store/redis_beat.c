@@ -14,6 +14,9 @@
  * what was registered under the old one is swept by others without touching the new. The name lives in s->node alone;
  * the shards are told.
  *
+ * A node that has joined and is new to the cluster all the same was forgotten (FLUSHALL): it registers everything
+ * again.
+ *
  * The goodbye takes steps: a node that reads alone waits for another one to read; then it stops being a reader (its
  * role becomes "o", and it reads on until a marker no longer names it); then it takes its registrations back and
  * leaves. It waits for none of this for long.
@@ -103,6 +106,22 @@ static void fenced(struct redis_store *s)
     redis_tell(s);
 }
 
+static void register_all(struct redis_store *s)
+{
+    redis_users_sync(s);
+    redis_rooms_sync(s);
+    redis_presence_sync(s);
+    redis_watch_sync(s);
+}
+
+/* The cluster does not know a node that has joined: Redis was emptied, or is another one. */
+static void forgotten(struct redis_store *s)
+{
+    log_line(LOG_WARN, "redis", "Redis has forgotten this node and whoever is here: registering all again");
+    register_all(s);
+    redis_audit_begin(s);
+}
+
 static struct span text_of(const struct redisReply *r)
 {
     return r->type == REDIS_REPLY_STRING ? span_of(r->str, (size_t)r->len) : span_of(NULL, 0);
@@ -168,6 +187,8 @@ static bool read_beat(struct redis_store *s, const struct redisReply *r, bool st
     }
     if (r->elements < 5)
         return false;
+    if (r->element[0]->integer == 2 && s->joined && !stale)
+        forgotten(s);
     for (unsigned i = 1; i <= 3; i++) {
         if (r->element[i]->type != REDIS_REPLY_ARRAY)
             return false;
@@ -271,10 +292,7 @@ static void on_join_beat(void *owner, void *arg, const struct redisReply *r)
         return; /* fenced, or the subscription went meanwhile: the next confirmation joins */
     s->joined = s->known = true;
     redis_kept_flush(s);
-    redis_users_sync(s);
-    redis_rooms_sync(s);
-    redis_presence_sync(s);
-    redis_watch_sync(s);
+    register_all(s);
     redis_beat_now(s);
     redis_audit_begin(s);
     send_probe(s);

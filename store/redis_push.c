@@ -430,6 +430,7 @@ static bool send_to_room(struct redis_store *s, struct pending *p, struct op_tar
     resp_u64(&s->args, ttl_s);
     resp_arg(&s->args, m->name_it);
     resp_u64(&s->args, m->id.n ? REDIS_ID_S : 0);
+    resp_u64(&s->args, rule->ttl_s);
     if (m->raw)
         arg_claim(&s->args, m->raw);
     return send_one(s, p, t, m);

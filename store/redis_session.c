@@ -18,6 +18,7 @@
 
 #include "core/config.h"
 #include "core/metrics.h"
+#include "proto/room_rules.h"
 #include "store/redis_keys.h"
 #include "store/redis_page.h"
 #include "store/redis_store.h"
@@ -304,12 +305,15 @@ static enum redis_sent send_fetch(struct redis_store *s, struct op *op, uint64_t
 {
     struct span name = span_str(op->fetch.user);
     uint8_t part = redis_user_part(s, name);
+    struct room_rule rule;
     redis_fcall(s, "crier_fetch", 2);
     redis_key(s, &s->args, part, op->fetch.room ? "R" : "m", name);
     redis_key(s, &s->args, part, op->fetch.room ? "h" : "q", name);
     resp_u64(&s->args, from);
     resp_u64(&s->args, REDIS_PAGE);
     resp_u64(&s->args, REDIS_PAGE_BYTES);
+    if (op->fetch.room && room_history(s->cfg, name, &rule))
+        resp_u64(&s->args, rule.ttl_s);
     return redis_send(s, on_fetched, op, false);
 }
 

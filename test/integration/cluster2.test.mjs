@@ -13,7 +13,8 @@ async function ready(broker) {
 }
 
 async function start(ctx, redis, i, options = {}) {
-  const b = await ctx.broker({ redis, prefix: ctx.prefix, ...options, args: ['--node', `n${i}`] });
+  /* As quickly as these tests publish, an inbox of the usual length would be full before its node is back. */
+  const b = await ctx.broker({ redis, prefix: ctx.prefix, ...options, args: ['--node', `n${i}`, '--inbox-cap', '100000'] });
   await ready(b);
   return b;
 }

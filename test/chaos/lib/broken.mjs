@@ -8,7 +8,7 @@ import { ROOT } from '../../integration/lib/env.mjs';
 /* pattern, what takes its place, and the promises of which at least one has to be seen broken. */
 const RULES = {
   /* A fetch finds nothing: what a node has missed stays missed. */
-  fetch: [/(local function fetch\(K, A\)\n(?:.*\n)*?)  r\[3\] = page\(.*\n/, '$1', /missing/],
+  fetch: [/(local function fetch\(K, A\)\n(?:.*\n)*?)  local more, _, lost = page\(.*\n/, '$1  local more, lost = 0, 0\n', /missing/],
   /* Each message says that the one before it is the first ever: no node sees that it has missed some. */
   prev: [/(struct\.pack\(FRAME, [^,]*, seq), prev,/, '$1, 0,', /missing/],
   /* An id is not remembered: what is repeated is stored again. */

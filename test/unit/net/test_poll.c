@@ -311,6 +311,27 @@ static void what_has_expired_is_not_asked_for_again(void **state)
     end(&w, &c);
 }
 
+static void what_the_store_has_lost_is_not_asked_for_again(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    known(&w, &c);
+    announce(&w, 9);
+    ask(&c, "");
+    give(&w, next_read(&w, "poll"), 0, 0, 0, 0);
+    expect(&c, 200, "\"messages\":[]");
+    ask(&c, "");
+    expect(&c, 200, "\"messages\":[]");
+    expect_no_op(&w);
+    announce(&w, 12);
+    ask(&c, "");
+    give(&w, next_read(&w, "poll"), 0, 12, 12, 12);
+    world_send(&w, MSG_OP, next_ack(&w, 12), 0);
+    expect(&c, 200, "\"cursor\":\"12\",\"more\":false");
+    end(&w, &c);
+}
+
 static void the_store_away(void **state)
 {
     (void)state;
@@ -418,6 +439,7 @@ int main(void)
         cmocka_unit_test(a_client_that_left_while_it_waited_takes_nothing),
         cmocka_unit_test(a_read_for_another_cursor_is_done_again),
         cmocka_unit_test(what_has_expired_is_not_asked_for_again),
+        cmocka_unit_test(what_the_store_has_lost_is_not_asked_for_again),
         cmocka_unit_test(the_store_away),
         cmocka_unit_test(a_wait_that_is_over_is_answered),
         cmocka_unit_test(a_stop_answers_and_detaches),

@@ -302,13 +302,35 @@ static void since_that_is_too_old_or_unknown_is_said(void **state)
     struct client a, b, c;
     first_member(w, &a);
     next_member(w, &b, "bob", ",\"since\":1");
-    answer_fetch(w, false, 1, 4, 5, 5); /* 2 and 3 are gone */
+    struct op *op = world_next_op(w, OP_FETCH);
+    fill_page(&op->fetch.page, 4, 5, 5);
+    op->fetch.page.gap = 3; /* 2 and 3 are gone */
+    answer(w, op, OP_OK);
     expect_text(&b, "\"recovered\":false,\"seq\":5}");
     next_member(w, &c, "carol", ",\"since\":99");
     answer_fetch(w, false, 99, 0, 0, 5);
     expect_text(&c, "\"recovered\":false,\"seq\":5}");
     push(w, 6, 5);
     expect_seqs(&b, 6, 6); /* and none of the history before it */
+    expect_seqs(&c, 6, 6);
+    close(a.fd);
+    close(b.fd);
+    close(c.fd);
+}
+
+static void what_came_to_its_own_end_is_not_missed(void **state)
+{
+    struct world *w = *state;
+    struct client a, b, c;
+    first_member(w, &a);
+    next_member(w, &b, "bob", ",\"since\":1");
+    answer_fetch(w, false, 1, 4, 5, 5); /* 2 and 3 have expired, and the store says of no gap */
+    expect_text(&b, "\"recovered\":true,\"seq\":5}");
+    expect_seqs(&b, 4, 5);
+    next_member(w, &c, "carol", ",\"since\":4");
+    answer_fetch(w, false, 4, 0, 0, 5); /* so has 5 */
+    expect_text(&c, "\"recovered\":true,\"seq\":5}");
+    push(w, 6, 5);
     expect_seqs(&c, 6, 6);
     close(a.fd);
     close(b.fd);
@@ -663,6 +685,7 @@ int main(void)
         EACH(since_brings_what_was_missed),
         EACH(the_first_member_may_bring_since_too),
         EACH(since_that_is_too_old_or_unknown_is_said),
+        EACH(what_came_to_its_own_end_is_not_missed),
         EACH(a_member_may_ask_for_the_past_again),
         EACH(a_store_that_is_away_is_said_and_the_room_left),
         EACH(a_slow_member_is_left_to_the_history),

@@ -323,6 +323,32 @@ static void behind_makes_it_fetch(void **state)
     world_stop(&w);
 }
 
+static void what_the_store_has_lost_is_asked_for_once(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    start(&w, 256);
+    connect_alice(&w, &c, 5);
+    world_send(&w, MSG_BEHIND, behind_new(SPAN_LIT("alice"), 9), 0);
+    answer_fetch(&w, 5, 0, 0, 0);
+    push_stored(&w, 12, 0);
+    expect_seq(&c, 12);
+    push_stored(&w, 15, 14);
+    struct op *op = world_next_op(&w, OP_FETCH);
+    push_stored(&w, 16, 15); /* while it is asked: 14 may be there by now, or not */
+    world_send(&w, MSG_OP, op, 0);
+    answer_fetch(&w, 12, 0, 0, 0);
+    push_stored(&w, 17, 16);
+    answer_fetch(&w, 12, 17, 17, 17);
+    expect_seq(&c, 17);
+    (void)inbox_drain(w.dispatcher, 64, world_keep, &w);
+    for (unsigned i = 0; i < w.nops; i++)
+        assert_int_not_equal(w.ops[i]->kind, OP_FETCH);
+    close(c.fd);
+    world_stop(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -337,6 +363,7 @@ int main(void)
         cmocka_unit_test(the_store_away_only_delays),
         cmocka_unit_test(the_newer_connection_of_a_device_wins),
         cmocka_unit_test(behind_makes_it_fetch),
+        cmocka_unit_test(what_the_store_has_lost_is_asked_for_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -265,13 +265,12 @@ static void what_nobody_counted_is_counted_back_from_the_marker(void **state)
         if (i >= 60)
             message(d, i, 1);
     }
-    marker(a, "300 = a", 2);
-    marker(b, "300 = a", 2);
-    marker(d, "300 = a", 2);
-    assert_false(ingest_among(b));
-    assert_true(ingest_among(a));
-    run(c, b);
-    assert_int_equal(c->n, 0);
+    /* The one that is named has read least. */
+    marker(a, "300 = c", 2);
+    marker(b, "300 = c", 2);
+    marker(d, "300 = c", 2);
+    assert_false(ingest_among(a) || ingest_among(b));
+    assert_true(ingest_among(d));
     for (unsigned n = 0; n < 20; n++) { /* a stores some and dies */
         struct ingest_entry *e = ingest_take(a);
         assert_true(grant(c, e));
@@ -279,8 +278,6 @@ static void what_nobody_counted_is_counted_back_from_the_marker(void **state)
         ingest_done(a, e);
     }
     ingest_free(a);
-    ingest_dead(b, SPAN_LIT("a"));
-    ingest_dead(d, SPAN_LIT("a"));
     run(c, d);
     run(c, b);
     each_once(c, 0, 20);
@@ -310,9 +307,7 @@ static void after_a_marker_that_names_nobody_the_next_one_counts_back(void **sta
     run(c, b);
     assert_int_equal(c->stored[0], 0);
     each_once(c, 1, 4);
-    ingest_dead(a, SPAN_LIT("b"));
     assert_int_equal(run(c, a), 0); /* the same identities */
-    assert_int_equal(ingest_stats(a)->replays, 2);
     ingest_free(a);
     ingest_free(b);
     free(c);

@@ -16,6 +16,7 @@ static void open_bench(struct bench *b, const char *prefix, const char *node)
     bench_init(b, backend_url, prefix, node);
     assert_true(config_set(&b->cfg, "room-history", "chat.*:5:1h", true, err, sizeof(err)));
     assert_true(config_set(&b->cfg, "room-history", "many*:500:1h", false, err, sizeof(err)));
+    assert_true(config_set(&b->cfg, "room-history", "brief*:4:3s", false, err, sizeof(err)));
     assert_true(config_set(&b->cfg, "presence", "chat.*", true, err, sizeof(err)));
     bench_open(b);
     BENCH_WAIT(b, b->ready);
@@ -210,6 +211,51 @@ static void a_message_lives_as_long_as_its_room_or_shorter(void **state)
     assert_true(b->jobs[1]->head.expires_s <= now_s + 62);
     assert_true(b->jobs[2]->head.expires_s > now_s + 3500 && b->jobs[2]->head.expires_s < now_s + 3700);
     assert_int_equal(read_from(b, "chat.1", 0)->njobs, 2);
+}
+
+static uint64_t say_for(struct bench *b, const char *room, uint32_t ttl_s)
+{
+    struct op_target *t = bench_push(b, TARGET_ROOM, room, "1", NULL, ttl_s);
+    assert_int_equal(t->status, OP_OK);
+    return t->seq;
+}
+
+static void what_came_to_its_own_end_is_no_gap(void **state)
+{
+    struct bench *b = *state;
+    uint64_t first = say_for(b, "chat.1", UINT32_MAX);
+    for (unsigned i = 0; i < 3; i++)
+        say_for(b, "chat.1", 1);
+    uint64_t last = say_for(b, "chat.1", UINT32_MAX);
+    BENCH_WAIT(b, read_from(b, "chat.1", first)->njobs == 1);
+    const struct op_page *page = read_from(b, "chat.1", first);
+    assert_int_equal(page->jobs[0]->head.seq, last);
+    assert_true(page->jobs[0]->head.prev > first);
+    assert_true(page->gap <= first);
+    say(b, "chat.1", "1"); /* and none when the length drops it afterwards */
+    say(b, "chat.1", "1");
+    say(b, "chat.1", "1");
+    assert_true(read_from(b, "chat.1", first)->gap <= first);
+}
+
+static void what_lived_as_long_as_the_room_keeps_any_is_a_gap(void **state)
+{
+    struct bench *b = *state;
+    uint64_t first = say(b, "brief", "1")->seq;
+    uint64_t second = say(b, "brief", "1")->seq;
+    uint64_t brief = say_for(b, "brief", 1);
+    BENCH_WAIT(b, read_from(b, "brief", first)->njobs == 1);
+    assert_true(read_from(b, "brief", first)->gap <= first);
+    BENCH_WAIT(b, read_from(b, "brief", first)->njobs == 0);
+    const struct op_page *page = read_from(b, "brief", first);
+    assert_int_equal(page->gap, second);
+    assert_int_equal(page->top, brief);
+    assert_true(read_from(b, "brief", second)->gap <= second);
+    uint64_t more = say(b, "brief", "1")->seq;
+    page = read_from(b, "brief", first);
+    assert_int_equal(page->gap, second);
+    assert_int_equal(page->njobs, 1);
+    assert_int_equal(page->jobs[0]->head.seq, more);
 }
 
 static void an_id_counts_once_for_a_room(void **state)
@@ -632,6 +678,62 @@ static void changes_that_nobody_kept_are_found_in_the_list(void **state)
     assert_false(b->changes[4]->join);
 }
 
+static void a_list_that_ended_is_a_gap_up_to_what_lived_as_long_as_the_room_keeps_any(void **state)
+{
+    struct bench *b = *state;
+    uint64_t first = say(b, "chat.1", "1")->seq;
+    uint64_t whole = say(b, "chat.1", "1")->seq;
+    uint64_t brief = say_for(b, "chat.1", 1);
+    char key[128];
+    redisReply *r = cmd("KEYS %s*:h:chat.1", b->cfg.prefix);
+    snprintf(key, sizeof(key), "%s", r->element[0]->str);
+    cmd("DEL %s", key); /* as Redis does when its time has come */
+    const struct op_page *page = read_from(b, "chat.1", first);
+    assert_int_equal(page->gap, whole);
+    assert_int_equal(page->top, brief);
+    assert_true(read_from(b, "chat.1", whole)->gap <= whole);
+}
+
+static void the_number_of_a_lost_message_is_never_given_out_again(void **state)
+{
+    struct bench *b = *state;
+    join(b, "chat.1");
+    uint64_t seq = say(b, "chat.1", "1")->seq;
+    BENCH_WAIT(b, b->njobs == 1);
+    char key[128], ahead[24];
+    redisReply *r = cmd("KEYS %s*:R:chat.1", b->cfg.prefix);
+    snprintf(key, sizeof(key), "%s", r->element[0]->str);
+    /* As if this server, whose clock is an hour behind, had not heard of the message. */
+    snprintf(ahead, sizeof(ahead), "%llu", (unsigned long long)(seq + UINT64_C(3600000000)));
+    cmd("HSET %s s %s", key, ahead);
+    uint64_t next = say(b, "chat.1", "2")->seq;
+    assert_true(next > seq + UINT64_C(3600000000));
+    BENCH_WAIT(b, b->njobs == 2);
+    cmd("HSET %s s 1", key);
+    cut_subscription();
+    BENCH_WAIT(b, !b->ready);
+    BENCH_WAIT(b, b->ready);
+    assert_true(say(b, "chat.1", "3")->seq > next);
+    BENCH_WAIT(b, b->njobs == 3);
+}
+
+static void a_list_never_outlives_what_knows_of_it(void **state)
+{
+    struct bench *b = *state;
+    char key[128];
+    assert_true(bench_push(b, TARGET_USER, "alice", "1", NULL, 90 * 86400)->seq > 0);
+    redisReply *r = cmd("KEYS %s*:m:alice", b->cfg.prefix);
+    snprintf(key, sizeof(key), "%s", r->element[0]->str);
+    assert_true(cmd("TTL %s", key)->integer > 90 * 86400);
+    cmd("HSET %s y 1", key); /* the next look at it renews its life, which must not make it shorter */
+    assert_true(bench_push(b, TARGET_USER, "alice", "1", NULL, 60)->seq > 0);
+    assert_true(cmd("TTL %s", key)->integer > 89 * 86400);
+    assert_true(bench_push(b, TARGET_USER, "bob", "1", NULL, 60)->seq > 0);
+    r = cmd("KEYS %s*:m:bob", b->cfg.prefix);
+    snprintf(key, sizeof(key), "%s", r->element[0]->str);
+    assert_true(cmd("TTL %s", key)->integer <= 30 * 86400);
+}
+
 #define EACH(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -643,6 +745,8 @@ int main(void)
         EACH(other_rooms_keep_nothing),
         EACH(the_length_drops_the_oldest_and_says_so),
         EACH(a_message_lives_as_long_as_its_room_or_shorter),
+        EACH(what_came_to_its_own_end_is_no_gap),
+        EACH(what_lived_as_long_as_the_room_keeps_any_is_a_gap),
         EACH(an_id_counts_once_for_a_room),
         EACH(history_is_read_from_its_end),
         EACH(long_histories_come_in_pages),
@@ -661,6 +765,9 @@ int main(void)
         EACH(a_leave_that_redis_has_forgotten_is_written_again),
         EACH(a_missed_change_is_found),
         EACH(changes_that_nobody_kept_are_found_in_the_list),
+        EACH(a_list_that_ended_is_a_gap_up_to_what_lived_as_long_as_the_room_keeps_any),
+        EACH(the_number_of_a_lost_message_is_never_given_out_again),
+        EACH(a_list_never_outlives_what_knows_of_it),
     };
     int bad = cmocka_run_group_tests_name("rooms, embedded", both, NULL, NULL);
     redis_proc_start(&server);
