@@ -27,7 +27,7 @@ struct subcommand {
     enum ctl_exit (*run)(const struct subcommand *self, int argc, char **argv);
 };
 
-extern const struct subcommand cmd_push, cmd_batch, cmd_listen, cmd_nodes, cmd_token, cmd_ping, cmd_health,
+extern const struct subcommand cmd_push, cmd_batch, cmd_listen, cmd_nodes, cmd_trace, cmd_token, cmd_ping, cmd_health,
     cmd_completion;
 /* Those that are one call of the server API (cmd_api.c), up to a NULL. */
 extern const struct subcommand *const api_commands[];

@@ -9,7 +9,7 @@
 #include "cmd/crierctl/ctl.h"
 #include "core/buf.h"
 
-static const struct subcommand *const commands[] = {&cmd_push,  &cmd_batch, &cmd_listen, &cmd_nodes,
+static const struct subcommand *const commands[] = {&cmd_push,  &cmd_batch, &cmd_listen, &cmd_nodes,     &cmd_trace,
                                                     &cmd_token, &cmd_ping,  &cmd_health, &cmd_completion};
 
 const struct subcommand *command_at(size_t i)
