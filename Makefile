@@ -149,7 +149,7 @@ uninstall: ## takes away what `make install` put there, but the configuration
 man: all ## docs/man/ anew from the programs' --help
 	BUILD=$(BUILD) scripts/man
 
-.PHONY: run cluster test check check-unit check-integration check-asan check-tsan chaos fuzz lint bench bench-degradation scale format clean help
+.PHONY: run cluster test check check-unit check-integration check-asan check-tsan chaos proof fuzz lint bench bench-degradation scale format clean help
 run: all ## one broker with the embedded store, --dev, on loopback
 	@scripts/run
 cluster: ## a private redis-server, three brokers and haproxy on loopback; Ctrl-C ends all of it
@@ -171,6 +171,10 @@ chaos: ## brokers, Redis and links killed for SECONDS (default 60) by the schedu
 	@scripts/bootstrap test
 	@$(MAKE) --no-print-directory all
 	@scripts/chaos
+proof: ## the long proofs: TIMES (default 10) times the counts of proof.test.mjs; see docs/testing.md
+	@scripts/bootstrap test
+	@$(MAKE) --no-print-directory all
+	@CRIER_BIN=$(BUILD)/crier CRIER_PROOF=$(or $(TIMES),10) node test/integration/run.mjs test/integration/proof.test.mjs
 fuzz: ## every fuzz target for SECONDS (default 5) each
 	@scripts/test fuzz
 lint: ## format, layers, sizes, banned calls, documented options, warnings on gcc and clang

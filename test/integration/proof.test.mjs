@@ -3,6 +3,7 @@
  * that answers badly. CRIER_PROOF=N makes the counts N times as large (10: 100,000 messages, thousands of connects).
  */
 import { createHash, randomInt } from 'node:crypto';
+import { Clock } from './lib/clock.mjs';
 import { DEADLINE, SLOW, assert, scenario, until } from './lib/harness.mjs';
 import { RedisProxy } from './lib/redisproxy.mjs';
 import { Events } from './lib/sse.mjs';
@@ -97,6 +98,32 @@ scenario('a list that nobody acknowledges ends with its last message', async (ct
   const [key] = await inboxes(backend, prefix);
   const left = await backend.sendCommand(['TTL', key]);
   assert.ok(left > 1000 - 60 && left <= 1000 + 300, `the list goes in ${left} s, its last message lives 1000 s`);
+});
+
+scenario('lists and all that is known of them go when their time has come, by the clock of Redis', async (ctx) => {
+  const DAY = 86400;
+  const clock = new Clock();
+  const redis = await ctx.ownRedis({}, clock.env);
+  const prefix = ctx.newPrefix();
+  const broker = await ctx.broker({ redis, prefix });
+  await ready(broker);
+  const backend = await ctx.backend(redis);
+  const send = (user, ttl) => backend.sendCommand(['FCALL', 'crier_user', '1', prefix, user, '1', String(ttl)]);
+  for (let i = 0; i < 50; i++) await send(`week${i}`, 7 * DAY);
+  await send('quarter', 90 * DAY);
+  const known = async () => (await backend.sendCommand(['KEYS', `${prefix}{??}:m:*`])).length;
+  assert.equal((await inboxes(backend, prefix)).length, 51);
+  clock.step(7 * DAY - 60);
+  assert.equal((await inboxes(backend, prefix)).length, 51, 'not before');
+  clock.step(7 * DAY + 600);
+  assert.deepEqual((await inboxes(backend, prefix)).map((k) => k.split(':q:')[1]), ['quarter']);
+  clock.step(60 * DAY);
+  assert.equal(await known(), 1, 'what is known of the inbox lives as long as its messages');
+  await ready(broker);
+  const c = await ctx.client(broker, { user: 'quarter', device: 'd', query: EXPLICIT });
+  assert.equal((await c.next('message')).data, 1);
+  c.ack(Number(c.frames.at(-1).seq));
+  await until(async () => (await inboxes(backend, prefix)).length === 0, 'the last list is gone');
 });
 
 scenario('connects race with messages in flight: none is lost, none comes twice', { core: true, timeout: 90000 * TIMES }, async (ctx) => {

@@ -65,8 +65,8 @@ class Context {
   }
 
   /* A redis-server that this scenario may kill. */
-  async ownRedis() {
-    const r = await Redis.start();
+  async ownRedis(flags, env) {
+    const r = await Redis.start(flags, env);
     this.defer(() => r.stop());
     return r;
   }

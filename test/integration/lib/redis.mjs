@@ -7,10 +7,11 @@ import { DEADLINE } from './env.mjs';
 import { Proc, freePort, removeDir, tempDir } from './proc.mjs';
 
 export class Redis {
-  /* flags: more options of redis-server, or other values. */
-  static async start(flags = {}) {
+  /* flags: more options of redis-server, or other values; env: its environment, where it is another one. */
+  static async start(flags = {}, env = undefined) {
     const r = new Redis();
     r.flags = flags;
+    r.env = env;
     r.dir = tempDir('crier-redis-');
     for (let attempt = 0; ; attempt++) {
       r.port = await freePort();
@@ -26,7 +27,7 @@ export class Redis {
   async up() {
     const flags = { port: this.port, bind: '127.0.0.1', dir: this.dir, save: '', appendonly: 'yes', appendfsync: 'always', 'enable-debug-command': 'local', ...this.flags };
     const args = Object.entries(flags).flatMap(([k, v]) => [`--${k}`, ...[v].flat().map(String)]);
-    this.proc = new Proc('redis-server', args, { name: 'redis-server' });
+    this.proc = new Proc('redis-server', args, { name: 'redis-server', ...(this.env && { env: this.env }) });
     await this.proc.expect('stdout', /Ready to accept connections/, DEADLINE);
   }
 
