@@ -382,6 +382,22 @@ scenario('a newer client of the same device: the older stops, and may take over 
   }
 });
 
+scenario('polling: rooms with history, joined later and left', async (ctx) => {
+  const broker = await ctx.broker({ args: ['--room-history', 'h.*:100:1d'] });
+  const c = client(ctx, broker, { user: 'u', rooms: ['h.a'], transports: ['poll'] });
+  await open(c);
+  await until(async () => (await push(broker, { room: 'h.a', data: 'a' })) && c.data().includes('a'), 'the first room');
+  await c.subscribe('h.b');
+  await until(async () => (await push(broker, { room: 'h.b', data: 'b' })) && c.data().includes('b'), 'the second');
+  await c.unsubscribe('h.b');
+  await push(broker, { room: 'h.b', data: 'gone' });
+  await push(broker, { room: 'h.a', data: 'last' });
+  await c.until(() => c.data().includes('last'), 'the room that is left');
+  const seqs = c.seen('message').filter((m) => m.room === 'h.a').map((m) => m.seq);
+  assert.ok(seqs.every((s, i) => i === 0 || s > seqs[i - 1]));
+  assert.deepEqual(c.seen('error'), []);
+});
+
 scenario('WebSocket blocked on the way: event stream; that too: polling; open again: back', { timeout: 120000 }, async (ctx) => {
   const broker = await ctx.broker();
   let blocked = new Set(['/ws']);

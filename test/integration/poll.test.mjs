@@ -363,6 +363,21 @@ scenario('a long poll outlasts a Redis that goes and comes back; a short one is 
   assert.deepEqual(dataOf(await h.answer), ['hello']);
 });
 
+scenario('of too many waiting polls of a user the newest stay', { core: true }, async (ctx) => {
+  const broker = await ctx.broker({ args: ['--max-user-conns', '3'] });
+  const polls = [];
+  for (const n of range(1, 5)) {
+    polls.push(held(ctx, broker, { device: `d${n}`, wait: 60 }));
+    await waiting(broker, Math.min(n, 3));
+  }
+  const other = held(ctx, broker, { user: 'bob', wait: 60 });
+  await waiting(broker, 4);
+  for (const old of polls.slice(0, 2)) assert.deepEqual((await old.answer).messages, []);
+  for (const user of ['alice', 'bob']) await push(broker, { user, data: `to ${user}` });
+  for (const newer of polls.slice(2)) assert.deepEqual(dataOf(await newer.answer), ['to alice']);
+  assert.deepEqual(dataOf(await other.answer), ['to bob'], "another user's polls are their own");
+});
+
 scenario('polls held when the broker stops are answered', async (ctx) => {
   const broker = await ctx.broker();
   const h = held(ctx, broker, { wait: 60 });

@@ -473,7 +473,7 @@ const poll = (way, up) =>
         up.heard();
         if (!wait) up.frame({ type: 'welcome', ping: 25 });
         if (a.gap) up.frame({ type: 'gap', ...a.gap });
-        for (const m of a.messages) up.frame(m);
+        for (const m of [...(a.gaps || []), ...a.messages]) up.frame(m);
         after = a.cursor;
         if (wait && !a.messages.length && Date.now() - began < 1000) await sleep(1000); // another polls as this device
         wait = 25;

@@ -14,14 +14,15 @@
 #include <unistd.h>
 
 #include "proto/job_codec.h"
+#include "proto/sse_id.h"
 #include "shard_world.h"
 
-static struct job *make_job(uint64_t seq, uint64_t prev)
+static struct job *job_to(enum target_kind kind, const char *target, uint64_t seq, uint64_t prev)
 {
     char data[32];
     snprintf(data, sizeof data, "%llu", (unsigned long long)seq);
-    struct job_head h = {.kind = TARGET_USER,
-                         .target = SPAN_LIT("alice"),
+    struct job_head h = {.kind = kind,
+                         .target = span_str(target),
                          .seq = seq,
                          .prev = prev,
                          .ts_ms = 1,
@@ -32,6 +33,11 @@ static struct job *make_job(uint64_t seq, uint64_t prev)
     struct job *j = job_pack(&h);
     assert_non_null(j);
     return j;
+}
+
+static struct job *make_job(uint64_t seq, uint64_t prev)
+{
+    return job_to(TARGET_USER, "alice", seq, prev);
 }
 
 static void announce(struct world *w, uint64_t seq)
@@ -429,6 +435,209 @@ static void a_posted_ack_without_a_session_goes_to_the_store(void **state)
     world_stop(&w);
 }
 
+/* ---- rooms ---- */
+
+/* The cursor 5 in the inbox and `seq` in the room. */
+static const char *cursor_at(uint64_t seq, const char *before, const char *after)
+{
+    static char text[128];
+    struct buf b;
+    buf_init(&b, 64);
+    assert_true(sse_id_write_user(&b, 5) && sse_id_write_room(&b, SPAN_LIT("chat"), seq));
+    snprintf(text, sizeof text, "%s%.*s%s", before, (int)b.len, (const char *)b.data, after);
+    buf_fini(&b);
+    return text;
+}
+
+static void ask_from(struct client *c, uint64_t seq, const char *more)
+{
+    char query[256];
+    snprintf(query, sizeof query, "%s%s", cursor_at(seq, "&ack=explicit&rooms=chat&after=", ""), more);
+    ask(c, query);
+}
+
+static void confirm(struct world *w, uint64_t top)
+{
+    struct op *op = world_next_op(w, OP_INTEREST);
+    assert_string_equal(op->interest.room, "chat");
+    assert_true(op->interest.on);
+    op->interest.top = top;
+    world_send(w, MSG_OP, op, 0);
+}
+
+static struct op *next_fetch(struct world *w, uint64_t from)
+{
+    struct op *op = world_next_op(w, OP_FETCH);
+    assert_true(op->fetch.room);
+    assert_string_equal(op->fetch.user, "chat");
+    assert_int_equal(op->fetch.from, from);
+    return op;
+}
+
+/* The history's answer: first..last, the first one's prev, and where the room stands. */
+static void give_room(struct world *w, struct op *op, uint64_t first, uint64_t last, uint64_t prev, uint64_t top)
+{
+    struct op_page *g = &op->fetch.page;
+    unsigned n = first && last >= first ? (unsigned)(last - first + 1) : 0;
+    g->top = top;
+    g->jobs = n ? calloc(n, sizeof(struct job *)) : NULL;
+    for (unsigned i = 0; i < n; i++)
+        g->jobs[g->njobs++] = job_to(TARGET_ROOM, "chat", first + i, i ? first + i - 1 : prev);
+    world_send(w, MSG_OP, op, 0);
+}
+
+static void say_in_room(struct world *w, uint64_t seq, uint64_t prev)
+{
+    world_send(w, MSG_JOB, job_to(TARGET_ROOM, "chat", seq, prev), 0);
+}
+
+/* alice's device is known at 5, in a room that stands at 10. */
+static void known_in_room(struct world *w, struct client *c)
+{
+    char err[128];
+    world_prepare(w);
+    assert_true(config_set(&w->cfg, "room-history", "chat*:100:1h", true, err, sizeof err));
+    world_start(w);
+    dial(w, c);
+    ask(c, "&rooms=chat");
+    give(w, next_read(w, "poll"), 5, 0, 0, 5);
+    confirm(w, 10);
+    expect(c, 200, cursor_at(10, "{\"messages\":[],\"cursor\":\"", "\",\"more\":false}"));
+}
+
+static void a_room_is_read_only_when_there_is_something(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    known_in_room(&w, &c);
+    for (int i = 0; i < 10; i++) {
+        ask_from(&c, 10, "");
+        expect(&c, 200, "\"messages\":[]");
+    }
+    expect_no_op(&w);
+    say_in_room(&w, 11, 10);
+    say_in_room(&w, 12, 11);
+    for (int i = 0; i < 2; i++) { /* nothing counts as read: the same again */
+        ask(&c, "&ack=explicit&rooms=chat");
+        give_room(&w, next_fetch(&w, 10), 11, 12, 10, 12);
+        expect(&c, 200, cursor_at(12, "\"cursor\":\"", "\",\"more\":false}"));
+    }
+    ask_from(&c, 10, "&limit=1");
+    give_room(&w, next_fetch(&w, 10), 11, 12, 10, 12);
+    expect(&c, 200, cursor_at(11, "\"cursor\":\"", "\",\"more\":true}"));
+    ask_from(&c, 11, "");
+    give_room(&w, next_fetch(&w, 11), 12, 12, 11, 12);
+    expect(&c, 200, cursor_at(12, "\"cursor\":\"", "\",\"more\":false}"));
+    ask_from(&c, 12, "");
+    expect(&c, 200, "\"messages\":[]");
+    expect_no_op(&w);
+    end(&w, &c);
+}
+
+static void who_waits_is_given_what_comes_to_the_room(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    known_in_room(&w, &c);
+    ask_from(&c, 10, "&wait=60");
+    until_held(&w, 1);
+    say_in_room(&w, 11, 10);
+    expect(&c, 200, cursor_at(11, "\"cursor\":\"", "\",\"more\":false}"));
+    ask_from(&c, 11, "&wait=60");
+    until_held(&w, 1);
+    say_in_room(&w, 0, 0); /* live only */
+    expect(&c, 200, "\"data\":0");
+    ask_from(&c, 11, "&wait=60");
+    until_held(&w, 1);
+    expect_no_op(&w);
+    announce(&w, 6); /* the inbox is read first, then the room */
+    struct op *read = next_read(&w, "poll");
+    say_in_room(&w, 12, 11);
+    give(&w, read, 5, 6, 6, 6);
+    give_room(&w, next_fetch(&w, 11), 12, 12, 11, 12);
+    expect(&c, 200, "\"seq\":6");
+    end(&w, &c);
+}
+
+static void a_room_page_that_reaches_nobody_is_read_again(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c, d;
+    known_in_room(&w, &c);
+    say_in_room(&w, 11, 10);
+    ask(&c, "&rooms=chat&wait=60"); /* it trusts the node to know its place */
+    struct op *op = next_fetch(&w, 10);
+    close(c.fd);
+    until_held(&w, 0);
+    give_room(&w, op, 11, 11, 10, 11);
+    dial(&w, &d);
+    ask(&d, "&rooms=chat&wait=60");
+    op = next_fetch(&w, 10);
+    dial(&w, &c);
+    ask(&c, "&rooms=chat"); /* newer */
+    expect(&d, 200, cursor_at(10, "\"messages\":[],\"cursor\":\"", "\",\"more\":true}"));
+    give_room(&w, op, 11, 11, 10, 11); /* for one that has gone */
+    give_room(&w, next_fetch(&w, 10), 11, 11, 10, 11);
+    expect(&c, 200, "\"data\":11");
+    ask(&c, "&rooms=chat");
+    expect(&c, 200, "\"messages\":[]");
+    close(d.fd);
+    end(&w, &c);
+}
+
+static void what_a_room_has_lost_is_told(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    known_in_room(&w, &c);
+    ask_from(&c, 3, "");
+    give_room(&w, next_fetch(&w, 3), 8, 10, 7, 10);
+    expect(&c, 200, "\"gaps\":[{\"type\":\"gap\",\"room\":\"chat\",\"from\":4,\"to\":7}]");
+    ask_from(&c, 3, "");
+    give_room(&w, next_fetch(&w, 3), 0, 0, 0, 10); /* all of it */
+    expect(&c, 200, "\"from\":4,\"to\":10}]");
+    ask_from(&c, 10, "");
+    expect(&c, 200, "\"more\":false}");
+    expect_no_op(&w);
+    end(&w, &c);
+}
+
+static void a_room_that_is_not_to_be_had(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    known_in_room(&w, &c);
+    ask(&c, "&rooms=chat,chat2");
+    struct op *op = world_next_op(&w, OP_INTEREST);
+    assert_string_equal(op->interest.room, "chat2");
+    op->status = OP_AWAY;
+    world_send(&w, MSG_OP, op, 0);
+    expect(&c, 503, "unavailable");
+    ask(&c, "&rooms=chat,chat2");
+    op = world_next_op(&w, OP_INTEREST); /* asked for again */
+    op->interest.top = 4;
+    world_send(&w, MSG_OP, op, 0);
+    expect(&c, 200, "\"messages\":[]");
+    say_in_room(&w, 11, 10);
+    ask(&c, "&rooms=chat");
+    op = world_next_op(&w, OP_INTEREST); /* the other one is left */
+    assert_false(op->interest.on);
+    op_free(op);
+    op = next_fetch(&w, 10);
+    op->status = OP_AWAY;
+    world_send(&w, MSG_OP, op, 0);
+    expect(&c, 503, "unavailable");
+    ask(&c, "&rooms=chat");
+    give_room(&w, next_fetch(&w, 10), 11, 11, 10, 11);
+    expect(&c, 200, "\"data\":11");
+    end(&w, &c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -444,6 +653,11 @@ int main(void)
         cmocka_unit_test(a_wait_that_is_over_is_answered),
         cmocka_unit_test(a_stop_answers_and_detaches),
         cmocka_unit_test(a_posted_ack_without_a_session_goes_to_the_store),
+        cmocka_unit_test(a_room_is_read_only_when_there_is_something),
+        cmocka_unit_test(who_waits_is_given_what_comes_to_the_room),
+        cmocka_unit_test(a_room_page_that_reaches_nobody_is_read_again),
+        cmocka_unit_test(what_a_room_has_lost_is_told),
+        cmocka_unit_test(a_room_that_is_not_to_be_had),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
