@@ -120,6 +120,17 @@ async function roomsWork(devices) {
   return bad;
 }
 
+/* What Redis had acknowledged and has no more, as far as nobody had got it. */
+function tellLoss(devices) {
+  if (!world.lossy) return;
+  const places = devices.filter((d) => d.place).map((d) => d.place);
+  const { seqs } = verify.seqsSeen([...devices, ...places]);
+  const kept = [...book.entries.values()].filter((e) => e.state === 'accepted' && ['stored', 'large'].includes(e.kind));
+  const then = kept.filter((e) => world.perhapsLost(e, e.seq ? [e.seq] : []));
+  const ms = world.lost.reduce((sum, l) => sum + l.to - l.from, 0);
+  console.log(`# Redis lost ${world.lost.length} times what it had done last, ${ms} ms in all; accepted then: ${then.length} of ${kept.length}; came to nobody: ${then.filter((e) => !seqs.has(e.token)).length}`);
+}
+
 async function presenceWithin(devices, ms) {
   let last = { bad: ['not looked at'] };
   const t0 = Date.now();
@@ -245,6 +256,7 @@ async function main() {
   console.log(`# connections: ${transports(devices)}`);
   promise('faults came thick enough', faults.kills < KILLS_A_MINUTE * minutes ? [`${faults.kills} kills in ${SECONDS} s`] : [], `${faults.kills} kills in ${SECONDS} s`);
   await checkDelivery(devices);
+  tellLoss(devices);
   promise('rooms and everybody are heard again, once', await roomsWork(devices));
   await checkPresence(devices);
   await checkInboxes(devices);

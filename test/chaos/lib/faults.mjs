@@ -7,7 +7,7 @@ import { OURS } from './world.mjs';
 /* How often each kind comes, beside the others. */
 const KINDS = { 'kill a broker': 8, 'cut a subscription': 7, 'cut a command connection': 6, 'kill redis': 3, 'freeze a broker': 5, 'cut a link': 4 };
 const EVENTS_A_MINUTE = 40;
-const KILLS = ['kill a broker', 'cut a subscription', 'cut a command connection', 'kill redis'];
+const KILLS = ['kill a broker', 'cut a subscription', 'cut a command connection', 'kill redis', 'fail over'];
 const FIRST_MS = 1500;
 
 /* [{at, kind, node, ms}]: some 28 kills a minute, and each kind at least once. */
@@ -110,8 +110,9 @@ export class Faults {
     const { world } = this;
     if (this.redisBusy) return;
     this.redisBusy = true;
-    this.done[f.kind] = (this.done[f.kind] || 0) + 1;
-    world.note(`${f.kind}, ${f.ms} ms`);
+    const kind = world.failover ? 'fail over' : f.kind;
+    this.done[kind] = (this.done[kind] || 0) + 1;
+    world.note(`${kind}, ${f.ms} ms`);
     world.nodes.forEach((n) => n.disturbed());
     await world.crashRedis(f.ms);
     world.nodes.forEach((n) => n.disturbed());
