@@ -925,7 +925,7 @@ end
 --                role i<n>: it reads all raw messages (n grows with each new subscription), o: it is about to stop
 --                doing so, -: it does not
 --   dead   hash  node -> "unix_ms swept graceful"   a name in here never comes back; swept 0: not yet, 1: once,
---                2: and once more later
+--                2: and once more later, 3: the server may have forgotten it
 --   holes  hash  node -> M: it has missed raw messages from before marker M
 --   mark   hash  id M of the last marker | nodes named in it | all 1 if those are all there are | run of the server
 --                clock of the cluster, ms | at when it was last moved, unix ms
@@ -995,7 +995,9 @@ local function tick(K, now_us, ms, run)
     h = redis.call('HGETALL', K[3])
     for i = 1, #h, 2 do
       local at = tonumber(string.match(h[i + 1], '^%d+') or 0)
-      if math.abs(ms - at) < SHOWN_MS then redis.call('HSET', K[3], h[i], (string.gsub(h[i + 1], '^(%d+) %d', '%1 0'))) end
+      if math.abs(ms - at) < SHOWN_MS then
+        redis.call('HSET', K[3], h[i], (string.gsub(h[i + 1], '^(%d+) [12]', '%1 3')))
+      end
     end
   end
   return now
@@ -1042,7 +1044,7 @@ local function told_dead(K, ms)
   for i = 1, #h, 2 do
     local at, swept, graceful = string.match(h[i + 1], '^(%d+) (%d) (%d)$')
     local age = math.abs(ms - tonumber(at or 0))
-    if swept == '1' and age > LATE_MS then
+    if swept == '3' or (swept == '1' and age > LATE_MS) then
       late[#late + 1], late[#late + 2], late[#late + 3] = h[i], 2, tonumber(graceful)
     elseif not at or (swept ~= '0' and age > DEAD_MS) then
       redis.call('HDEL', K[3], h[i])

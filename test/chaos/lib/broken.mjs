@@ -12,7 +12,7 @@ const RULES = {
   /* Each message says that the one before it is the first ever: no node sees that it has missed some. */
   prev: [/(struct\.pack\(FRAME, [^,]*, seq), prev,/, '$1, 0,', /missing/],
   /* An id is not remembered: what is repeated is stored again. */
-  id: [/  if claim > 0 then redis\.call\('SET', ik,.*\n/, '', /twice/],
+  id: [/  if ik then redis\.call\('SET', ik,.*\n/, '', /twice/],
   /* Whoever replays a bare publish stores it, also when its owner already has. */
   claim: [/  if redis\.call\('SETBIT', rk, bit, 1\) == 1 then return 2 end\n/, '', /twice/],
   /* Acks trim past the slower devices. */
