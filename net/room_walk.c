@@ -10,6 +10,10 @@
  * collected for the next walk, so that every member has the room's messages in their order. Rooms with history, whose
  * members compare their place with the room's, are walked in one go.
  *
+ * What a turn costs is writes, and a connection is written to once a turn however much it is given. So a slice is
+ * counted in connections that had nothing to write before: several busy rooms with the same members go over the same
+ * ones together, and their messages meet in one write.
+ *
  * While a walk is under way the members are in two parts (struct walk); leaving keeps them apart (remove_member), who
  * joins stands at the end and gets what comes from then on. Walks live on the heap between turns, else on the stack;
  * their jobs are freed with them.
@@ -24,7 +28,13 @@
 
 #define BATCH_MAX   256 /* messages of one room in one turn; more make two rounds */
 #define BLOCK_BYTES (64 * 1024)
-#define SLICE       256u /* members served in one turn, of all rooms together */
+#define SLICE       256u          /* connections given something to write in one turn, by all rooms together */
+#define VISITS      (64u * SLICE) /* members served in one turn, many of them for another room already */
+
+/* What is left of a turn. */
+struct budget {
+    uint32_t clean, visits;
+};
 
 static void be_busy(struct shard *s, struct room *r)
 {
@@ -142,13 +152,20 @@ static void deliver_to(struct walk *w, struct session *ses, unsigned slot)
     }
 }
 
-/* Serves at most that many. The room is not freed meanwhile. */
-static void serve(struct room *r, uint32_t most)
+/* Serves as many as the budget allows, or takes from it what serving all of them is. The room is not freed meanwhile.
+ */
+static void serve(struct room *r, struct budget *b, bool all)
 {
     bool was_held = r->held;
     r->held = true;
-    for (; most > 0 && r->walk->left > 0; most--) {
-        const struct member *m = &r->members[--r->walk->left]; /* counted before: it may be closed, and be gone */
+    while (r->walk->left > 0) {
+        const struct member *m = &r->members[r->walk->left - 1];
+        bool clean = !m->session->conn->dirty;
+        if (!all && (b->visits == 0 || (clean && b->clean == 0)))
+            break;
+        b->visits -= b->visits > 0;
+        b->clean -= clean && b->clean > 0;
+        r->walk->left--; /* before: it may be closed, and be gone */
         deliver_to(r->walk, m->session, m->slot);
     }
     r->held = was_held;
@@ -164,7 +181,7 @@ static void end_on_heap(struct room *r)
 }
 
 /* The collected batch in one go. */
-static void walk_whole(struct room *r)
+static void walk_whole(struct room *r, struct budget *b)
 {
     struct walk w;
     struct frame_cache fc[BATCH_MAX];
@@ -172,21 +189,27 @@ static void walk_whole(struct room *r)
     r->held = true;
     room_polls_offer(r);
     begin(r, &w, fc);
-    serve(r, UINT32_MAX);
+    serve(r, b, true);
     end(r);
     r->held = was_held;
 }
 
-void room_flush(struct shard *s, struct room *r)
+static void flush(struct shard *s, struct room *r, struct budget *b)
 {
     if (r->walk) {
-        serve(r, UINT32_MAX);
+        serve(r, b, true);
         end_on_heap(r);
     }
     if (r->nbatch)
-        walk_whole(r);
+        walk_whole(r, b);
     list_unlink(&r->busy);
     room_leave_if_empty(s, r);
+}
+
+void room_flush(struct shard *s, struct room *r)
+{
+    struct budget any = {0};
+    flush(s, r, &any);
 }
 
 void room_walk_free(struct room *r)
@@ -223,33 +246,45 @@ static bool begin_on_heap(struct room *r)
     return true;
 }
 
-/* Serves the room's next members, or all of a small room. Returns how many. */
-static uint32_t step(struct shard *s, struct room *r, uint32_t most)
+/* Serves the room's next members, or all of a room that fits. */
+static void step(struct shard *s, struct room *r, struct budget *b)
 {
-    uint32_t n = r->count;
-    if (!r->walk && (r->history || n <= SLICE || !begin_on_heap(r))) {
-        room_flush(s, r);
-        return n;
+    if (!r->walk && (r->history || r->count <= b->clean || !begin_on_heap(r))) {
+        flush(s, r, b);
+        return;
     }
-    n = r->walk->left < most ? r->walk->left : most;
-    serve(r, n);
+    serve(r, b, false);
     if (r->walk->left == 0)
         end_on_heap(r);
     if (r->walk || r->nbatch)
         be_busy(s, r);
     else
         room_leave_if_empty(s, r);
-    return n;
+}
+
+/* Is there something in the budget for the first that would be served? To ask costs a visit, for there may be many. */
+static bool has_its_turn(const struct room *r, struct budget *b)
+{
+    uint32_t at = r->walk ? r->walk->left : r->count;
+    if (b->visits == 0)
+        return false;
+    b->visits--;
+    return b->clean > 0 || at == 0 || r->members[at - 1].session->conn->dirty;
 }
 
 void rooms_turn_end(struct shard *s)
 {
-    uint32_t left = SLICE;
-    while (!list_empty(&s->busy_rooms) && left > 0) {
-        struct room *r = CONTAINER_OF(s->busy_rooms.next, struct room, busy);
-        list_unlink(&r->busy);
-        uint32_t n = step(s, r, left);
-        left = n < left ? left - n : 0;
+    struct budget b = {SLICE, VISITS};
+    struct list now, *node; /* each room once a turn */
+    list_init(&now);
+    while ((node = list_pop(&s->busy_rooms)) != NULL)
+        list_push(&now, node);
+    while ((node = list_pop(&now)) != NULL) {
+        struct room *r = CONTAINER_OF(node, struct room, busy);
+        if (has_its_turn(r, &b))
+            step(s, r, &b);
+        else
+            list_push(&s->busy_rooms, &r->busy);
     }
     if (!list_empty(&s->busy_rooms))
         inbox_ring(s->inbox);
