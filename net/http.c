@@ -190,8 +190,7 @@ static bool refuse_early(struct conn *c, const struct route *route, const struct
         log_limited(&c->shard->log_http, 10, LOG_WARN, "http",
                     "peer=%s refused: %.*s without an API key of this broker", conn_peer(c, peer, sizeof(peer)),
                     SPAN_ARG(head->path));
-        http_fail_with(c, 401, "unauthorized", "an API key is needed: Authorization: Bearer <key>",
-                       "WWW-Authenticate: Bearer realm=\"crier\"\r\n");
+        http_fail(c, 401, "unauthorized", "an API key is needed: Authorization: Bearer <key>", 0);
         return true;
     }
     return false;

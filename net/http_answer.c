@@ -97,6 +97,8 @@ static bool write_head(struct http *h, unsigned status, const char *type, size_t
         ok = buf_printf(out, "Content-Type: %s\r\nX-Content-Type-Options: nosniff\r\n", type);
     if (ok && status != 204 && status != 304 && length != ENDLESS)
         ok = buf_printf(out, "Content-Length: %zu\r\n", length);
+    if (ok && status == 401) /* RFC 9110 section 15.5.2 */
+        ok = buf_append_str(out, "WWW-Authenticate: Bearer realm=\"crier\"\r\n");
     if (ok && !h->keep_alive)
         ok = buf_append_str(out, "Connection: close\r\n");
     else if (ok && h->old)

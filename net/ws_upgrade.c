@@ -18,6 +18,8 @@
 
 #define PROTO_JSON    "crier.v1.json"
 #define PROTO_MSGPACK "crier.v1.msgpack"
+/* What a 426 says it would rather have (RFC 9110 sections 7.8 and 15.5.22, RFC 6455 section 4.4). */
+#define OTHERWISE "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
 
 /* RFC 6455 sections 11.3.1 and 11.3.5: these fields come once. */
 static bool said_once(const struct http_head *h, const char *name)
@@ -36,14 +38,14 @@ static bool check_upgrade(struct conn *c, const struct http_head *h)
         http_answer(
             c, 426, "application/json",
             SPAN_LIT("{\"error\":{\"code\":\"upgrade_required\",\"message\":\"this is a WebSocket endpoint\"}}"),
-            "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
+            OTHERWISE);
         return false;
     }
     if (!SPAN_IS(version, "13")) {
         metric_add(c->shard->m, M_HANDSHAKE_HTTP_FAILED, 1);
         http_answer(c, 426, "application/json",
                     SPAN_LIT("{\"error\":{\"code\":\"bad_version\",\"message\":\"Sec-WebSocket-Version must be 13\"}}"),
-                    "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
+                    OTHERWISE);
         return false;
     }
     if (!said_once(h, "Sec-WebSocket-Version")) {

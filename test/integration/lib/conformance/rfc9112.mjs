@@ -169,5 +169,23 @@ export const REQUESTS = [
   ['15.5.6 of 9110', 'a method that this path has not', get(H, 'DELETE /healthz HTTP/1.1'), 405, 'open'],
   ['10.1.1 of 9110', 'Expect: 100-continue, the body there already', post('Content-Length: 5\r\nExpect: 100-continue\r\n', 'hello'), [200, 'hello'], 'open'],
   ['10.1.1 of 9110', 'Expect: 100-continue from HTTP/1.0', `POST /echo HTTP/1.0\r\n${H}Content-Length: 5\r\nExpect: 100-continue\r\n\r\nhello`, [200, 'hello'], 'closed'],
+  ['10.1.1 of 9110', 'an expectation that nobody knows', post('Content-Length: 5\r\nExpect: miracles\r\n', 'hello'), [200, 'hello'], 'open'],
+  ['8.4 of 9110', 'a Content-Encoding is the reader\'s business', post('Content-Length: 5\r\nContent-Encoding: x\r\n', 'hello'), [200, 'hello'], 'open'],
+  ['7.8 of 9110', 'an Upgrade to what is not spoken here', get(`${H}Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n`), 200, 'open'],
+  ['15.5.22 of 9110', 'a GET where a WebSocket is', get(H, 'GET /ws?user=c HTTP/1.1'), 426, 'open'],
   ['15.5.14 of 9110', 'a body announced beyond the limit', post('Content-Length: 500000000\r\n'), 413, 'closed'],
+];
+
+/* On a broker that lets nobody in without a token or a key. */
+const bare = (line, headers = '', body = '') => `${line} HTTP/1.1\r\n${H}${headers}\r\n${body}`;
+const UPGRADE = 'Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n';
+export const STRANGERS = [
+  ['15.5.2 of 9110', 'a WebSocket without a token', bare('GET /ws', UPGRADE), 401, 'open'],
+  ['15.5.2 of 9110', 'a WebSocket with a bad token', bare('GET /ws', `${UPGRADE}Authorization: Bearer x.y.z\r\n`), 401, 'open'],
+  ['15.5.2 of 9110', 'an event stream without a token', bare('GET /events'), 401, 'open'],
+  ['15.5.2 of 9110', 'a poll without a token', bare('GET /poll'), 401, 'open'],
+  ['15.5.2 of 9110', 'a command without a token', bare('POST /send', 'Content-Length: 15\r\n', '{"type":"send"}'), 401, 'open'],
+  ['15.5.2 of 9110', 'a push without a key', bare('POST /api/push', 'Content-Length: 2\r\n', '{}'), 401, 'open'],
+  ['15.5.2 of 9110', 'a push with another scheme', bare('POST /api/push', 'Authorization: Basic eDp5\r\nContent-Length: 2\r\n', '{}'), 401, 'open'],
+  ['15.5.2 of 9110', 'a push without a key, its body still to come', bare('POST /api/push', 'Content-Length: 20\r\n', '{'), 401, 'closed'],
 ];

@@ -33,8 +33,8 @@ export function told(f, squeezed) {
 }
 
 /* One row of frames on /echo; returns what came back, in words. `step` bytes are written at a time (0: all). */
-export async function runFrames(broker, [, , bytes, ...want], { headers, step = 0 } = {}) {
-  const r = await Raw.websocket(broker, '/echo', { headers });
+export async function runFrames(broker, [, , bytes, ...want], { headers, step = 0, useTls = false } = {}) {
+  const r = await Raw.websocket(broker, '/echo', { headers, useTls });
   const got = [];
   try {
     await write(r, bytes, step);
@@ -72,9 +72,9 @@ async function write(r, bytes, step) {
 }
 
 /* One row of requests: [what came back, what was wanted], both in words. */
-export async function runRequest(broker, [, , bytes, ...rest], step = 0) {
+export async function runRequest(broker, [, , bytes, ...rest], { step = 0, useTls = false } = {}) {
   const end = rest.pop();
-  const r = await Raw.open(broker);
+  const r = await Raw.open(broker, { useTls });
   const got = [];
   try {
     await write(r, bytes, step);
@@ -106,14 +106,17 @@ async function headAlone(r) {
   return { status: Number(head.split(' ')[1]), head, body: '' };
 }
 
-/* What every answer owes (RFC 9112 sections 4 and 6, RFC 9110 sections 6.6.1, 10.2.1 and 15): a status line, Date, one length
- * or none where there can be no body, the methods with a 405, a reason with an error. */
+/* What every answer owes (RFC 9112 sections 4 and 6, RFC 9110 sections 6.6.1, 7.8, 10.2.1 and 15): a status line, Date, one
+ * length or none where there can be no body, the methods with a 405, the scheme with a 401, what to upgrade to with a 426, a
+ * reason with an error. */
 function checkAnswer({ status, head, body }) {
   if (!/^HTTP\/1\.1 \d{3} [ -~]+\r\n(?:[!#-'*+\-.0-9A-Z^-z|~]+: [^\r\n]*\r\n)+\r\n$/.test(head)) throw new Error(`a malformed head: ${head}`);
   if (!/^date: \w{3}, \d{2} \w{3} \d{4} \d{2}:\d{2}:\d{2} GMT\r$/im.test(head)) throw new Error('no Date');
   const lengths = head.match(/^content-length:/gim)?.length ?? 0;
   if (lengths !== (status === 204 ? 0 : 1)) throw new Error(`${lengths} Content-Lengths with ${status}`);
   if (status === 405 && !/^allow: [A-Z, ]+\r$/im.test(head)) throw new Error('no Allow with 405');
+  if (status === 401 && !/^www-authenticate: Bearer realm=/im.test(head)) throw new Error('no WWW-Authenticate with 401');
+  if (status === 426 && !(/^upgrade: websocket\r$/im.test(head) && /^connection: upgrade\r$/im.test(head))) throw new Error('no Upgrade with 426');
   if (status >= 400 && body && !JSON.parse(body).error.message) throw new Error('no reason with an error');
 }
 
@@ -125,6 +128,7 @@ const clip = (s, n = 60) => (s.length > n ? `${s.slice(0, n - 20)} … (${s.leng
 const cell = (s) => clip(String(s)).replace(/[\x00-\x1f\x7f-\u009f\ufeff\ufffe\uffff]/g, (c) => `\\u{${c.charCodeAt(0).toString(16)}}`).replaceAll('|', '\\|').replaceAll('<', '&lt;').replaceAll('*', '\\*').replaceAll('`', '\\`');
 const table = (head, rows) => [`| ${head.join(' | ')} |`, `|${'---|'.repeat(head.length)}`, ...rows.map((r) => `| ${r.map(cell).join(' | ')} |`)].join('\n');
 const frames = (rows) => table(['section', 'sent', 'comes back'], rows.map(([s, what, , ...want]) => [s, what, want.map((w) => clip(w, 40)).join(', ')]));
+const requests = (rows) => table(['section', 'sent', 'comes back'], rows.map(([s, what, , ...want]) => [s, what, want.map((w) => clip(inWords(w), 40)).join(', ')]));
 const ANSWERS = { 400: 'handshake refused (400)', null: 'declined' };
 
 export function document() {
@@ -134,14 +138,15 @@ export function document() {
 What the specifications ask of a server, row by row: each is sent to a real broker over a bare socket and has to come back as it says here
 (\`test/integration/conformance.test.mjs\`). The tables are written from the specifications, in
 \`test/integration/lib/conformance/\`; this file is printed by \`node test/integration/lib/conformance/table.mjs\` and a test holds it
-against the tables. Rows are sent whole, and the short ones a byte at a time as well. Where a specification leaves a choice, the row says what the
+against the tables. Rows are sent whole, the short ones a byte at a time
+as well, and all of them over TLS too. Where a specification leaves a choice, the row says what the
 broker does.
 
 | specification | rows |
 |---|---|
 | RFC 6455, The WebSocket Protocol | ${ws.HANDSHAKES.length} handshakes, ${ws.FRAMES.length} sequences of frames |
 | RFC 7692, Compression Extensions for WebSocket | ${deflate.OFFERS.length} offers, ${combos.length} combinations of parameters twice, ${deflate.FRAMES.length} sequences of frames, every window in both directions |
-| RFC 9112, HTTP/1.1 (and RFC 9110 where it is named) | ${http.REQUESTS.length} |
+| RFC 9112, HTTP/1.1 (and RFC 9110 where it is named) | ${http.REQUESTS.length} and ${http.STRANGERS.length} |
 | WHATWG HTML, server-sent events | ${sse.STREAMS.length} streams for the parser, ${sse.MESSAGES.length} messages |
 
 ## RFC 6455: handshakes
@@ -166,9 +171,14 @@ ${frames(deflate.FRAMES)}
 
 ## RFC 9112
 "open": the connection answers another request; "closed": it ends, and nothing that was sent behind is answered. Of every answer its status line,
-\`Date\`, its one \`Content-Length\` (none with 204), \`Allow\` with 405 and the reason with an error are checked.
+\`Date\`, its one \`Content-Length\` (none with 204), \`Allow\` with 405, \`WWW-Authenticate\` with 401, \`Upgrade\` with 426 and the reason with
+an error are checked.
 
-${table(['section', 'sent', 'comes back'], http.REQUESTS.map(([s, what, , ...want]) => [s, what, want.map((w) => clip(inWords(w), 40)).join(', ')]))}
+${requests(http.REQUESTS)}
+
+From those who have neither token nor key, on a broker without \`--dev\`:
+
+${requests(http.STRANGERS)}
 
 ## Server-sent events
 The broker's streams are read by a parser written line by line from the specification's "Parsing an event stream" and "Interpreting an event
