@@ -82,19 +82,15 @@ const char *conn_peer(const struct conn *c, char *out, size_t len)
     return out;
 }
 
-static void learn_peer(struct conn *c, int fd)
+static void learn_peer(struct conn *c, const struct sockaddr_storage *ss)
 {
-    struct sockaddr_storage ss;
-    socklen_t len = sizeof ss;
-    if (getpeername(fd, (struct sockaddr *)&ss, &len) != 0)
-        return;
-    if (ss.ss_family == AF_INET6) {
-        const struct sockaddr_in6 *a = (const struct sockaddr_in6 *)&ss;
+    if (ss->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *a = (const struct sockaddr_in6 *)ss;
         c->peer_family = 6;
         memcpy(c->peer_addr, &a->sin6_addr, 16);
         c->peer_port = ntohs(a->sin6_port);
-    } else if (ss.ss_family == AF_INET) {
-        const struct sockaddr_in *a = (const struct sockaddr_in *)&ss;
+    } else if (ss->ss_family == AF_INET) {
+        const struct sockaddr_in *a = (const struct sockaddr_in *)ss;
         c->peer_family = 4;
         memcpy(c->peer_addr, &a->sin_addr, 4);
         c->peer_port = ntohs(a->sin_port);
@@ -149,7 +145,8 @@ static bool start_tls(struct conn *c, int fd)
     return c->ssl && SSL_set_fd(c->ssl, fd) == 1;
 }
 
-struct conn *conn_new(struct shard *s, int fd, bool tls, bool public, bool (*begin)(struct conn *c))
+struct conn *conn_new(struct shard *s, int fd, const struct sockaddr_storage *peer, bool tls, bool public,
+                      bool (*begin)(struct conn *c))
 {
     struct conn *c = calloc(1, sizeof *c);
     if (!c) {
@@ -162,14 +159,12 @@ struct conn *conn_new(struct shard *s, int fd, bool tls, bool public, bool (*beg
     c->state = tls ? CONN_HANDSHAKE : CONN_OPEN;
     c->last_rx_ms = now32(c);
     outq_init(&c->out);
-    learn_peer(c, fd);
+    learn_peer(c, peer);
     if (!enter(c)) {
         free(c);
         close(fd);
         return NULL;
     }
-    int one = 1;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if ((tls && !start_tls(c, fd)) || !register_here(c)) {
         SSL_free(c->ssl);
         leave(c);

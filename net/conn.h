@@ -19,6 +19,7 @@ struct event;
 struct op;
 struct session;
 struct shard;
+struct sockaddr_storage;
 struct ssl_st;
 
 enum conn_state {
@@ -77,9 +78,10 @@ struct conn {
     uint8_t peer_addr[16];
 };
 
-/* Takes the accepted fd (nonblocking); `begin` gives it its first proto (http_start, tcp_start). NULL: closed already,
- * out of memory. */
-struct conn *conn_new(struct shard *s, int fd, bool tls, bool public, bool (*begin)(struct conn *c));
+/* Takes the accepted fd (nonblocking, without Nagle's delay) of that peer; `begin` gives it its first proto
+ * (http_start, tcp_start). NULL: closed already, out of memory. */
+struct conn *conn_new(struct shard *s, int fd, const struct sockaddr_storage *peer, bool tls, bool public,
+                      bool (*begin)(struct conn *c));
 
 /* Copies bytes into the output queue (HTTP answers, control frames; never dropped). False: the connection is being
  * closed. */

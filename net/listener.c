@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -57,6 +58,7 @@ static int open_socket(const struct addrinfo *ai, bool share, const struct socka
     if (fd < 0)
         return -1;
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* what is accepted inherits it */
     if ((share && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one) != 0) || bind(fd, at, atlen) != 0) {
         int e = errno;
         close(fd);
@@ -138,9 +140,11 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg)
     struct listener *l = arg;
     l->shard->now_ms = clock_mono_ms(); /* the shard may have slept for long: deadlines begin now */
     for (int i = 0; i < ACCEPT_BATCH; i++) {
-        int c = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct sockaddr_storage peer = {0};
+        socklen_t len = sizeof peer;
+        int c = accept4(fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (c >= 0) {
-            (void)conn_new(l->shard, c, l->tls, l->public, l->raw ? tcp_start : http_start);
+            (void)conn_new(l->shard, c, &peer, l->tls, l->public, l->raw ? tcp_start : http_start);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
             accept_pause(l);
             return;
