@@ -64,8 +64,8 @@ struct session {
     uint16_t nrooms, rooms_cap;
     uint16_t npending;
     uint8_t errors;
-    enum session_state state : 8;
-    enum ack_mode ack_mode : 8;
+    enum session_state state : 4;
+    enum ack_mode ack_mode : 4;
     enum wire wire : 8; /* the form messages take here; the transport may change it once the session has begun */
     bool named : 1, owns_device : 1, fetching : 1, evidence_due : 1, warned : 1;
     bool told : 1;         /* a `closing` went out */
