@@ -33,7 +33,8 @@ static const struct option_row ROWS[] = {
     ROW("user-prefix", TEXT, user_prefix, "b", "users are PREFIX0, PREFIX1, ..."),
     ROW("protocol", TEXT, protocol, "crier",
         "crier (welcome, subscribe), plain (ready after the upgrade), sse, poll, tls (handshake)"),
-    ROW("body", TEXT, body, "auto", "raw, envelope {\"data\":..}, live (with ttl 0), api; auto: by --publish"),
+    ROW("body", TEXT, body, "auto",
+        "raw, envelope {\"data\":..}, live (with ttl 0), call (FCALL crier_user), api; auto"),
     ROW("mode", TEXT, mode, "joined",
         "floor: send (one a message), joined (one a batch), uring (a batch a system call), beat (pings), tls, alone"),
     ROW("what", TEXT, what, "fanout", "floor: fanout, unicast, idle, heartbeats, connect, handshake"),
@@ -139,7 +140,7 @@ static int check(const struct options *o)
     if (one_of("protocol", o->protocol, "crier", "plain", "sse\0poll\0tls\0") ||
         one_of("mode", o->mode, "send", "joined", "uring\0beat\0tls\0alone\0") ||
         one_of("what", o->what, "fanout", "unicast", "idle\0heartbeats\0connect\0handshake\0") ||
-        one_of("body", o->body, "auto", "raw", "envelope\0live\0api\0"))
+        one_of("body", o->body, "auto", "raw", "envelope\0live\0call\0api\0"))
         return -1;
     if (o->tls && one_of("tls", o->tls, "1.2", "1.3", ""))
         return -1;

@@ -112,6 +112,7 @@ static const struct {
     {"crier resumed", "OpenSSL alone resumed"}, //
     {"crier resumed", "crier"},                 //
     {"crier stored", "floor send"},             //
+    {"crier stored by call", "floor send"},     //
     {"nchan", "crier"},                         //
     {"crier TLS", "crier"},                     //
     {"nchan TLS", "crier TLS"},                 //

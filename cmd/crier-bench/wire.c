@@ -50,7 +50,8 @@ static void choose_body(struct wire *w, bool unicast)
     if (strcmp(body, "auto") == 0)
         body = w->url.scheme == URL_REDIS ? "envelope" : "raw";
     w->before = w->after = "";
-    if (strcmp(body, "envelope") == 0)
+    w->call = strcmp(body, "call") == 0;
+    if (strcmp(body, "envelope") == 0 || w->call)
         w->before = "{\"data\":";
     else if (strcmp(body, "live") == 0)
         w->before = "{\"ttl\":0,\"data\":";
@@ -102,10 +103,12 @@ void wire_close(struct wire *w)
 
 /* ---- queueing ---- */
 
-static int add_redis(struct wire *w, const char *channel, const char *before, const void *payload, size_t n)
+/* to: a channel, or the user. */
+static int add_redis(struct wire *w, const char *to, const char *before, const void *payload, size_t n)
 {
     char head[512];
-    int len = snprintf(head, sizeof head, "*3\r\n$7\r\nPUBLISH\r\n$%zu\r\n%s\r\n$%zu\r\n%s", strlen(channel), channel,
+    const char *command = w->call ? "*5\r\n$5\r\nFCALL\r\n$10\r\ncrier_user\r\n$1\r\n0" : "*3\r\n$7\r\nPUBLISH";
+    int len = snprintf(head, sizeof head, "%s\r\n$%zu\r\n%s\r\n$%zu\r\n%s", command, strlen(to), to,
                        strlen(before) + n + strlen(w->after), before);
     if (len < 0 || (size_t)len >= sizeof head || out_bytes(w, head, (size_t)len) || out_bytes(w, payload, n) ||
         out_text(w, w->after) || out_text(w, "\r\n"))
@@ -141,7 +144,7 @@ int wire_add(struct wire *w, const char *target, uint32_t index, const void *pay
     char before[256], where[512];
     if (w->url.scheme == URL_FEED)
         return add_feed(w, index, payload, n);
-    const char *address = w->url.scheme == URL_REDIS ? w->o->channel : w->url.path;
+    const char *address = w->call ? "{}" : w->url.scheme == URL_REDIS ? w->o->channel : w->url.path;
     if (url_fill(before, sizeof before, w->before, target) < 0 || url_fill(where, sizeof where, address, target) < 0)
         return -1;
     return w->url.scheme == URL_REDIS ? add_redis(w, where, before, payload, n)
@@ -156,17 +159,22 @@ static int refused(const char *line, size_t n)
     return -1;
 }
 
-/* One line of RESP. Bytes used, 0: more wanted, -1: an error reply. */
+/* One line of RESP, or of an array of numbers. Bytes used, 0: more wanted, -1: an error reply. */
 static ptrdiff_t reply_redis(struct wire *w, const char *p, size_t n)
 {
     const char *end = memmem(p, n, "\r\n", 2);
     if (!end)
         return 0;
-    if (p[0] != ':' && p[0] != '+')
+    if (p[0] != ':' && p[0] != '+' && p[0] != '*')
         return refused(p, (size_t)(end - p));
-    if (p[0] == ':' && p[1] == '0')
+    if (p[0] == '*') {
+        w->lines = strtoul(p + 1, NULL, 10);
+        return end + 2 - p;
+    }
+    if (w->lines == 0 && p[0] == ':' && p[1] == '0')
         w->unheard++;
-    w->unanswered--;
+    if (w->lines == 0 || --w->lines == 0)
+        w->unanswered--;
     return end + 2 - p;
 }
 

@@ -26,7 +26,9 @@ struct wire {
     size_t out_n, out_cap;
     char in[16384];
     size_t in_n;
+    bool call;           /* FCALL instead of PUBLISH */
     size_t skip;         /* bytes of an HTTP body still to come */
+    size_t lines;        /* of an array of Redis still to come */
     uint64_t unanswered; /* commands without a reply yet */
     uint64_t unheard;    /* PUBLISH answered 0: nobody was subscribed */
 };
