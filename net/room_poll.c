@@ -200,11 +200,13 @@ static void lost(struct poll *p, struct poll_room *pr, uint64_t to)
     pr->next = to;
 }
 
-/* The first message says by its `prev` whether anything between is lost. */
+/* The store says what is lost; what came to its own end is not. */
 static void take_page(struct poll *p, struct poll_room *pr, const struct op_page *g)
 {
     uint64_t before = pr->next;
     bool cut = g->more;
+    if (g->gap > pr->next)
+        lost(p, pr, g->gap);
     for (unsigned i = 0; i < g->njobs; i++) {
         const struct job_head *h = &g->jobs[i]->head;
         if (h->seq <= pr->next)
@@ -212,14 +214,12 @@ static void take_page(struct poll *p, struct poll_room *pr, const struct op_page
         cut = cut || full(p);
         if (full(p))
             break;
-        if (pr->next == before && h->prev > pr->next)
-            lost(p, pr, h->prev);
         if (!take(p, g->jobs[i]))
             return;
         pr->next = h->seq;
     }
-    if (!cut && pr->next == before && g->top > before)
-        lost(p, pr, g->top);
+    if (!cut && pr->next < g->top)
+        pr->next = g->top;
     if ((!cut || pr->next == before) && pr->next < p->asked)
         pr->next = p->asked; /* the store has lost it */
 }

@@ -595,11 +595,21 @@ static void what_a_room_has_lost_is_told(void **state)
     struct client c;
     known_in_room(&w, &c);
     ask_from(&c, 3, "");
-    give_room(&w, next_fetch(&w, 3), 8, 10, 7, 10);
+    struct op *op = next_fetch(&w, 3);
+    op->fetch.page.gap = 7;
+    give_room(&w, op, 8, 10, 7, 10);
     expect(&c, 200, "\"gaps\":[{\"type\":\"gap\",\"room\":\"chat\",\"from\":4,\"to\":7}]");
     ask_from(&c, 3, "");
-    give_room(&w, next_fetch(&w, 3), 0, 0, 0, 10); /* all of it */
+    op = next_fetch(&w, 3);
+    op->fetch.page.gap = 10;
+    give_room(&w, op, 0, 0, 0, 10); /* all of it */
     expect(&c, 200, "\"from\":4,\"to\":10}]");
+    ask_from(&c, 3, "");
+    give_room(&w, next_fetch(&w, 3), 9, 10, 8, 10); /* what came to its own end is not lost */
+    expect(&c, 200, "\"more\":false}");
+    ask_from(&c, 3, "");
+    give_room(&w, next_fetch(&w, 3), 0, 0, 0, 10);
+    expect(&c, 200, cursor_at(10, "{\"messages\":[],\"cursor\":\"", "\",\"more\":false}"));
     ask_from(&c, 10, "");
     expect(&c, 200, "\"more\":false}");
     expect_no_op(&w);
