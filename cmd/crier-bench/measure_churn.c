@@ -63,9 +63,9 @@ static void put_churn(struct report *rep, const struct run *r, const struct chur
     window_put_head(rep, r, "churn");
     report_count(rep, "connects", r->o->total);
     report_number(rep, "connects_per_s", r->o->total * 1e9 / (double)(c->end_ns - c->start_ns), 0);
-    report_count(rep, "pss_before", c->before.pss);
-    report_count(rep, "pss_after", c->after.pss);
-    report_number(rep, "pss_ratio", (double)c->after.pss / (double)c->before.pss, 4);
+    report_count(rep, "anon_before", c->before.anon);
+    report_count(rep, "anon_after", c->after.anon);
+    report_number(rep, "memory_ratio", (double)c->after.anon / (double)c->before.anon, 4);
     report_number(rep, "cpu_us_first", cost_of(&c->first), 2);
     report_number(rep, "cpu_us_last", cost_of(&c->last), 2);
     report_number(rep, "cpu_ratio", cost_of(&c->last) / cost_of(&c->first), 4);
@@ -86,7 +86,7 @@ int measure_churn(const struct options *o)
         put_churn(rep, &r, c);
         if (o->human)
             fprintf(stderr, "churn    %-16s %u connects, %.1f then %.1f CPU-us each, memory %.3f of before\n", o->label,
-                    o->total, cost_of(&c->first), cost_of(&c->last), (double)c->after.pss / (double)c->before.pss);
+                    o->total, cost_of(&c->first), cost_of(&c->last), (double)c->after.anon / (double)c->before.anon);
     }
     free(c);
     free(rep);

@@ -146,16 +146,18 @@ int mem_read(const struct pids *p, struct mem_sample *out)
     *out = (struct mem_sample){0};
     for (unsigned i = 0; i < p->n; i++) {
         char path[64], text[4096];
-        uint64_t rss = 0, pss = 0;
+        uint64_t rss = 0, pss = 0, anon = 0;
         snprintf(path, sizeof path, "/proc/%d/smaps_rollup", p->pid[i]);
         errno = 0;
         if (slurp(path, text, sizeof text) < 0)
             return gone(p->pid[i]);
-        const char *r = strstr(text, "\nRss:"), *s = strstr(text, "\nPss:");
-        if (!r || !s || sscanf(r, "\nRss: %" SCNu64, &rss) != 1 || sscanf(s, "\nPss: %" SCNu64, &pss) != 1)
+        const char *r = strstr(text, "\nRss:"), *s = strstr(text, "\nPss:"), *a = strstr(text, "\nAnonymous:");
+        if (!r || !s || !a || sscanf(r, "\nRss: %" SCNu64, &rss) != 1 || sscanf(s, "\nPss: %" SCNu64, &pss) != 1 ||
+            sscanf(a, "\nAnonymous: %" SCNu64, &anon) != 1)
             return gone(p->pid[i]);
         out->rss += rss * 1024;
         out->pss += pss * 1024;
+        out->anon += anon * 1024;
     }
     return 0;
 }

@@ -39,6 +39,7 @@ struct cpu_sample {
 
 struct mem_sample {
     uint64_t rss, pss; /* bytes */
+    uint64_t anon;     /* of pss, without files: what others who map the same libraries do is not in it */
 };
 
 /* "12,34"; NULL gives none. 0, or -1 after a sentence on standard error. */

@@ -108,7 +108,7 @@ scenario('event streams, polls and a cluster of two against the broker', async (
   const empty = await line('poll', ...at, '--url', `${broker.url}/poll?user={}`);
   assert.ok(empty.polls_per_s > 0 && empty.cpu_us_per_poll > 0);
   const churn = await line('churn', ...at, '--total', 200, '--url', `ws://${broker.plain}/ws`);
-  assert.ok(churn.pss_ratio > 0 && churn.cpu_us_last > 0);
+  assert.ok(churn.memory_ratio > 0 && churn.cpu_us_last > 0);
   const cluster = await line('cluster', '--prefix', ctx.prefix, '--server-pid', `${broker.proc.pid},${other.proc.pid}`, '--other-pid', redis.proc.pid,
     '--ports', `${broker.port},${other.port}`, '--url', `ws://127.0.0.1:${broker.port}/ws`, '--publish', redis.url, '--subs', 30, '--messages', 3, '--total', 100,
     '--rate', 500, '--secs', 0.1, '--warm', 0.2);
