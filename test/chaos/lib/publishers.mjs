@@ -235,6 +235,7 @@ export class ByClient extends Publisher {
     this.token ??= tokenFor(this.name, { rooms: [], send: ['user:*'] });
     if (!this.wire && !(await this.#open())) return false;
     const { wire, waiting } = this;
+    if (!wire) return false; // it was cut as soon as it stood
     const answer = new Promise((resolve) => {
       waiting.set(e.token, resolve);
       setTimeout(resolve, ANSWER_MS, undefined);
