@@ -17,8 +17,6 @@ const RULES = {
   claim: [/  if redis\.call\('SETBIT', rk, bit, 1\) == 1 then return 2 end\n/, '', /twice/],
   /* Acks trim past the slower devices. */
   trim: [/elseif seq < floor then floor = seq end/, 'end', /missing/],
-  /* The ledger believes events alone, and those of a node that is killed are lost with it. */
-  ledger: [/if cursor and cursor >= seq and \(trimmed or/, 'if false and (trimmed or', /ledger/],
   /* A node that went stays registered. */
   presence: [/    if nd == node then found = true else/, '    found = nd == node or found\n    if false then found = true else', /presence/],
 };
