@@ -3,9 +3,10 @@
  *
  * Idea: an event holds a reference to its job, so nothing is copied but the device's name; events of rooms and
  * broadcasts, which are counted and not named, are added to one that is in the batch already. A batch leaves when it is
- * full or FLUSH_MS after its first event. The store answers each; at most ON_WAY are unanswered, and what it could not
- * take waits here (at most FAILED) and is offered again, so that a Redis that is away for a moment costs no events.
- * Beyond that events are dropped and counted: the ledger tells what is known, and never holds back a message.
+ * full or FLUSH_MS after its first event. The store answers each; at most ON_WAY are unanswered. What it could not
+ * take, and what fills up meanwhile, is kept (at most KEPT) and offered again, so that a Redis that is away or slow for
+ * a moment costs no events. Beyond that events are dropped and counted: the ledger tells what is known, and never holds
+ * back a message.
  *
  * Jobs die when the store's last batch with them does, or with the session that remembers them for their acks.
  */
@@ -21,7 +22,7 @@
 #define FLUSH_MS        100
 #define RETRY_MS        1000
 #define ON_WAY          8
-#define FAILED          16
+#define KEPT            16
 #define LOOK_BACK       32u
 #define TRACKED_AT_MOST 1024u
 #define TRACKED_FIRST   8u
@@ -34,7 +35,7 @@ struct tracked {
 void tracker_init(struct tracker *t)
 {
     *t = (struct tracker){0};
-    list_init(&t->failed);
+    list_init(&t->kept);
 }
 
 /* ---- batches ---- */
@@ -53,7 +54,7 @@ static void submit(struct shard *s, struct op *op)
 
 static bool may_send(const struct shard *s)
 {
-    return s->tracker.on_way < ON_WAY && s->tracker.nfailed == 0 && !shard_congested(s);
+    return s->tracker.on_way < ON_WAY && s->tracker.nkept == 0 && !shard_congested(s);
 }
 
 static void flush(struct shard *s)
@@ -70,13 +71,35 @@ static void lost(struct shard *s, uint64_t n)
     metric_add(s->m, M_LEDGER_DROPPED, n);
 }
 
+/* False: there are too many. */
+static bool keep(struct shard *s, struct op *op)
+{
+    struct tracker *t = &s->tracker;
+    if (t->nkept == KEPT)
+        return false;
+    list_push(&t->kept, &op->link);
+    t->nkept++;
+    arm(s, RETRY_MS);
+    return true;
+}
+
+/* Makes room where the open batch is full. */
+static bool has_room(struct shard *s)
+{
+    struct tracker *t = &s->tracker;
+    if (!t->open || t->open->track.n < TRACK_BATCH)
+        return true;
+    flush(s);
+    if (t->open && keep(s, t->open))
+        t->open = NULL;
+    return !t->open;
+}
+
 /* A place in the open batch; NULL: there is none to be had. */
 static struct track_event *new_event(struct shard *s)
 {
     struct tracker *t = &s->tracker;
-    if (t->open && t->open->track.n == TRACK_BATCH)
-        flush(s);
-    if (t->open && t->open->track.n == TRACK_BATCH)
+    if (!has_room(s))
         return NULL;
     if (!t->open && (t->open = op_new(OP_TRACK)) != NULL) {
         t->open->track.v = calloc(TRACK_BATCH, sizeof *t->open->track.v);
@@ -137,31 +160,27 @@ static void note(struct shard *s, struct job *j, enum track_what what, const cha
 void track_tick(struct shard *s)
 {
     struct tracker *t = &s->tracker;
-    while (t->nfailed && t->on_way < ON_WAY && !shard_congested(s)) {
-        t->nfailed--;
-        submit(s, CONTAINER_OF(list_pop(&t->failed), struct op, link));
+    while (t->nkept && t->on_way < ON_WAY && !shard_congested(s)) {
+        t->nkept--;
+        submit(s, CONTAINER_OF(list_pop(&t->kept), struct op, link));
     }
     flush(s);
-    if (t->open || t->nfailed)
-        arm(s, t->nfailed ? RETRY_MS : FLUSH_MS);
+    if (t->open || t->nkept)
+        arm(s, t->nkept ? RETRY_MS : FLUSH_MS);
 }
 
 void track_back(struct shard *s, struct op *op)
 {
     struct tracker *t = &s->tracker;
+    bool done = op->status == OP_OK || op->status == OP_REFUSED;
     t->on_way--;
-    if (op->status == OP_OK || op->status == OP_REFUSED) {
-        op_free(op);
-    } else if (t->nfailed < FAILED) {
-        op->status = OP_OK;
-        op->error[0] = '\0';
-        list_push(&t->failed, &op->link);
-        t->nfailed++;
-        arm(s, RETRY_MS);
-    } else {
+    op->status = OP_OK;
+    op->error[0] = '\0';
+    if (!done && keep(s, op))
+        return;
+    if (!done)
         lost(s, op->track.n);
-        op_free(op);
-    }
+    op_free(op);
 }
 
 void tracker_end(struct shard *s)
@@ -171,12 +190,12 @@ void tracker_end(struct shard *s)
     if (t->open)
         submit(s, t->open);
     t->open = NULL;
-    while ((l = list_pop(&t->failed)) != NULL) {
+    while ((l = list_pop(&t->kept)) != NULL) {
         struct op *op = CONTAINER_OF(l, struct op, link);
         lost(s, op->track.n);
         op_free(op);
     }
-    t->nfailed = 0;
+    t->nkept = 0;
 }
 
 /* ---- what happened ---- */

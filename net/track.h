@@ -18,11 +18,11 @@ struct shard;
 
 /* Part of struct shard. */
 struct tracker {
-    struct op *open;    /* the batch being filled; NULL: none */
-    unsigned on_way;    /* batches that the store has not answered */
-    struct list failed; /* batches that it could not take, to be offered again */
-    unsigned nfailed;
-    struct timer timer; /* when the open batch leaves, or the failed ones are offered again */
+    struct op *open;  /* the batch being filled; NULL: none */
+    unsigned on_way;  /* batches that the store has not answered */
+    struct list kept; /* full batches that it has not taken, for later */
+    unsigned nkept;
+    struct timer timer; /* when the open batch leaves, or the kept ones are offered again */
 };
 
 /* Messages of a session that were written or queued and are not acknowledged, oldest first; NULL in a session that has

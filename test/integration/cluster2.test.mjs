@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { connect, createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { BIN, DEADLINE, SLOW, assert, scaled, scenario, until } from './lib/harness.mjs';
+import { BIN, DEADLINE, SLOW, assert, freeze, scaled, scenario, until } from './lib/harness.mjs';
 
 const EXPLICIT = { ack: 'explicit' };
 const run = promisify(execFile);
@@ -139,7 +139,7 @@ scenario('a node frozen for 5 s is fenced, goes on under a new name, and nothing
   const old = readers.clients.get('u0').welcome.node;
   const p = new Publisher(ctx, backend, 6);
   await p.some(200);
-  nodes[0].proc.child.kill('SIGSTOP');
+  await freeze(nodes[0].proc.child);
   await until(async () => (await nodes[1].metric('crier_nodes')) === 2, 'it is taken for dead', DEADLINE * 2);
   await p.some(200);
   nodes[0].proc.child.kill('SIGCONT');

@@ -1,6 +1,6 @@
 /* POST /send: every client command without a socket, with the answers and the rights of one. */
 import { decode, encode } from '@msgpack/msgpack';
-import { assert, scenario, until } from './lib/harness.mjs';
+import { assert, freeze, scenario, until } from './lib/harness.mjs';
 import { Events } from './lib/sse.mjs';
 import { SECRET, now, tokenFor } from './lib/tokens.mjs';
 
@@ -269,7 +269,7 @@ scenario('posts reach the session whichever node is asked: rooms, echo, refresh,
   /* Many at once, and a node that does not answer, and then is gone. */
   const many = await Promise.all(Array.from({ length: 60 }, (_, n) => ok(nodes[1 + (n % 2)], { type: 'subscribe', room: `r${n}`, ref: n }, me)));
   assert.ok(many.every((a, n) => a.ref === n && a.room === `r${n}`));
-  nodes[0].proc.child.kill('SIGSTOP');
+  await freeze(nodes[0].proc.child);
   const stuck = post(nodes[1], { type: 'subscribe', room: 'r', ref: 's' }, me);
   const r = await stuck;
   nodes[0].proc.child.kill('SIGCONT');

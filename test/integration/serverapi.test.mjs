@@ -1,6 +1,6 @@
 /* The server API under load and at its edges: what happens when the store stands still, what is not there yet, names that
  * are none, lists longer than a page, and HTTP itself on these paths. */
-import { assert, scenario, until } from './lib/harness.mjs';
+import { assert, freeze, scenario, until } from './lib/harness.mjs';
 
 const JSON_TYPE = { 'content-type': 'application/json' };
 const STORES = ['memory', 'redis'];
@@ -43,7 +43,7 @@ scenario('the queue of pushes is bounded: low goes first, then all; what was tak
   const pushes = new Pushes(broker);
   const list = (n, mark) => pushes.send({ users: range(1000).map((i) => `${mark}-${n}-${i}`), data: n, id: `${mark}${n}` }, { mark, targets: 1000 });
   const single = (n, mark, priority) => pushes.send({ user: mark, data: n, id: `${mark}${n}`, priority }, { mark, targets: 1 });
-  redis.proc.child.kill('SIGSTOP');
+  await freeze(redis.proc.child);
   ctx.defer(() => redis.proc.child.kill('SIGCONT'));
   for (let n = 0; n < 4; n++) list(n, 'list');
   for (let n = 0; n < 150; n++) single(n, 'low', 'low');
@@ -90,7 +90,7 @@ scenario('a store that does not answer: 503 after the time it is given, and the 
   const redis = await ctx.ownRedis();
   const broker = await ctx.broker({ redis, prefix: ctx.newPrefix(), args: ['--redis-timeout', '200ms'] });
   await ready(broker);
-  redis.proc.child.kill('SIGSTOP');
+  await freeze(redis.proc.child);
   ctx.defer(() => redis.proc.child.kill('SIGCONT'));
   const late = await broker.push({ user: 'u', data: 1, id: 'm' });
   assert.equal(late.status, 503);

@@ -2,10 +2,11 @@
  * harness.mjs - scenario(): a node:test test whose brokers, clients and servers are cleaned up whatever happens, which
  * shows the brokers' logs when it fails, and fails when a broker did not end cleanly.
  */
+import { readFileSync, readdirSync } from 'node:fs';
 import { after, test } from 'node:test';
 import { Broker } from './broker.mjs';
 import { Client } from './client.mjs';
-import { CORE_ONLY, scaled } from './env.mjs';
+import { CORE_ONLY, scaled, until } from './env.mjs';
 import { Raw } from './raw.mjs';
 import { Redis } from './redis.mjs';
 
@@ -120,6 +121,14 @@ class Context {
       console.error(`---- log of broker ${b.node} (pid ${b.proc.pid})\n${log}----`);
     }
   }
+}
+
+/* Stops a process of a test, all of its threads: a signal that was sent is not yet one that was taken. */
+export async function freeze(child) {
+  child.kill('SIGSTOP');
+  const tasks = `/proc/${child.pid}/task`;
+  const stopped = (tid) => / T /.test(readFileSync(`${tasks}/${tid}/stat`, 'utf8').replace(/^.*\)/s, ''));
+  await until(() => readdirSync(tasks).every(stopped), 'all threads stand still');
 }
 
 /* options: core (part of the quick suite), timeout (ms, scaled), skip (a sentence). */
