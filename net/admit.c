@@ -14,6 +14,7 @@
 #include "net/session.h"
 #include "net/shard.h"
 #include "proto/names.h"
+#include "proto/sse_id.h"
 
 #define SEQ_DIGITS 16 /* 2^53 has as many */
 
@@ -70,27 +71,13 @@ bool admit_rates(struct conn *c, const struct identity *who, const struct rate_c
     return false;
 }
 
-bool admit_parse_seq(struct span text, uint64_t *seq)
-{
-    uint64_t n = 0;
-    if (text.n == 0 || text.n > SEQ_DIGITS)
-        return false;
-    for (size_t i = 0; i < text.n; i++) {
-        if (text.p[i] < '0' || text.p[i] > '9')
-            return false;
-        n = n * 10 + (uint64_t)(text.p[i] - '0');
-    }
-    *seq = n;
-    return true;
-}
-
 int admit_seq(struct conn *c, const struct http_head *h, const char *name, uint64_t *seq)
 {
     char v[SEQ_DIGITS + 1], sentence[64];
     int n = http_query(h->query, name, v, sizeof v);
     if (n == -1)
         return 0;
-    if (n > 0 && admit_parse_seq(span_of(v, (size_t)n), seq))
+    if (n > 0 && sse_id_seq(span_of(v, (size_t)n), seq))
         return 1;
     snprintf(sentence, sizeof sentence, "%s must be a seq (digits)", name);
     admit_refuse(c, M_HANDSHAKE_HTTP_FAILED, 400, "bad_request", sentence);

@@ -25,8 +25,6 @@ bool admit_identity(struct conn *c, const struct http_head *h, struct identity *
 bool admit_rates(struct conn *c, const struct identity *who, const struct rate_cost *cost) MUST_CHECK;
 /* A seq out of the query: 1 when there, 0 when not, -1: refused. */
 int admit_seq(struct conn *c, const struct http_head *h, const char *name, uint64_t *seq) MUST_CHECK;
-/* A seq as text: 1 to 16 digits. */
-bool admit_parse_seq(struct span text, uint64_t *seq) MUST_CHECK;
 /* ?ack=auto|explicit|sent and ?since=SEQ, into the session. False: refused. */
 bool admit_wishes(struct conn *c, const struct http_head *h, struct session *s) MUST_CHECK;
 /* ?rooms=a,b: those that the broker allows a connection and the token allows this client. *rooms: the list, the

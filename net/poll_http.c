@@ -83,7 +83,7 @@ static bool read_number(const struct http_head *h, const char *name, unsigned le
     int n = http_query(h->query, name, v, sizeof v);
     if (n == -1)
         return true;
-    if (n < 0 || !admit_parse_seq(span_of(v, (size_t)n), &u) || u < least || u > most)
+    if (n < 0 || !sse_id_seq(span_of(v, (size_t)n), &u) || u < least || u > most)
         return false;
     *value = (unsigned)u;
     return true;

@@ -17,7 +17,7 @@ static void hash_of(struct span room, char out[HASH_DIGITS])
         out[i] = "0123456789abcdef"[h & 15];
 }
 
-static bool read_seq(struct span text, uint64_t *seq)
+bool sse_id_seq(struct span text, uint64_t *seq)
 {
     uint64_t n = 0;
     if (text.n == 0 || text.n > SEQ_DIGITS)
@@ -55,7 +55,7 @@ bool sse_id_write_room(struct buf *out, struct span room, uint64_t seq)
 
 bool sse_id_user(struct span id, uint64_t *seq)
 {
-    return read_seq(next_part(&id), seq);
+    return sse_id_seq(next_part(&id), seq);
 }
 
 bool sse_id_room(struct span id, struct span room, uint64_t *seq)
@@ -63,12 +63,12 @@ bool sse_id_room(struct span id, struct span room, uint64_t *seq)
     char hash[HASH_DIGITS];
     uint64_t user;
     hash_of(room, hash);
-    if (!read_seq(next_part(&id), &user))
+    if (!sse_id_seq(next_part(&id), &user))
         return false;
     while (id.n) {
         struct span part = next_part(&id);
         if (part.n > HASH_DIGITS && part.p[HASH_DIGITS] == '=' && memcmp(part.p, hash, HASH_DIGITS) == 0)
-            return read_seq(span_of(part.p + HASH_DIGITS + 1, part.n - HASH_DIGITS - 1), seq);
+            return sse_id_seq(span_of(part.p + HASH_DIGITS + 1, part.n - HASH_DIGITS - 1), seq);
     }
     return false;
 }

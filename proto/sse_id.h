@@ -11,6 +11,8 @@
 bool sse_id_write_user(struct buf *out, uint64_t seq) MUST_CHECK;
 bool sse_id_write_room(struct buf *out, struct span room, uint64_t seq) MUST_CHECK;
 
+/* A seq in decimal digits, as clients bring it: 0 to 9,999,999,999,999,999 (2^53 has as many digits). */
+bool sse_id_seq(struct span text, uint64_t *seq) MUST_CHECK;
 /* Reads them back out of what a client brings. False: it is none of ours; it does not know that room. */
 bool sse_id_user(struct span id, uint64_t *seq) MUST_CHECK;
 bool sse_id_room(struct span id, struct span room, uint64_t *seq) MUST_CHECK;

@@ -192,18 +192,13 @@ static enum ctl_exit run(const struct subcommand *self, int argc, char **argv)
     }
     opts[n++] = (struct opt){"json", OPT_FLAG, NULL, "print the server's answers as they came, one a line", &a.json};
     struct api api;
-    switch (opts_parse(self, opts, n, &a.server, argc, argv)) {
-    case OPTS_HELP_SHOWN:
-        return CTL_OK;
-    case OPTS_WRONG:
-        return CTL_USAGE;
-    case OPTS_GO_ON:
-        break;
-    }
+    enum ctl_exit code;
+    if (!opts_read(self, opts, n, &a.server, argc, argv, &code))
+        return code;
     if (!api_init(&api, &a.server)) {
         return CTL_USAGE;
     }
-    enum ctl_exit code = all_pages(&a, &api);
+    code = all_pages(&a, &api);
     api_fini(&api);
     return code;
 }

@@ -200,21 +200,16 @@ static enum ctl_exit run(const struct subcommand *self, int argc, char **argv)
         {"quiet", OPT_FLAG, NULL, "no progress on a terminal", &b.quiet},
         {"json", OPT_FLAG, NULL, "print the result of each message, one a line", &b.json},
     };
-    switch (opts_parse(self, opts, ARRAY_LEN(opts), &b.server, argc, argv)) {
-    case OPTS_HELP_SHOWN:
-        return CTL_OK;
-    case OPTS_WRONG:
-        return CTL_USAGE;
-    case OPTS_GO_ON:
-        break;
-    }
+    enum ctl_exit code;
+    if (!opts_read(self, opts, ARRAY_LEN(opts), &b.server, argc, argv, &code))
+        return code;
     if (b.size < 1 || b.size > MOST) {
         return complain(CTL_USAGE, "--size wants 1 to %d", MOST);
     }
     if (b.file && strcmp(b.file, "-") != 0 && !(b.in = fopen(b.file, "r"))) {
         return complain(CTL_USAGE, "%s: %s", b.file, strerror(errno));
     }
-    enum ctl_exit code = CTL_USAGE;
+    code = CTL_USAGE;
     if (api_init(&b.api, &b.server)) {
         code = work(&b);
         api_fini(&b.api);

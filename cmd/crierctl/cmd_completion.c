@@ -81,14 +81,9 @@ static enum ctl_exit run(const struct subcommand *self, int argc, char **argv)
     const struct opt opts[] = {
         {"shell", OPT_ARG, "bash|zsh", "whose completion", &shell},
     };
-    switch (opts_parse(self, opts, ARRAY_LEN(opts), NULL, argc, argv)) {
-    case OPTS_HELP_SHOWN:
-        return CTL_OK;
-    case OPTS_WRONG:
-        return CTL_USAGE;
-    case OPTS_GO_ON:
-        break;
-    }
+    enum ctl_exit code;
+    if (!opts_read(self, opts, ARRAY_LEN(opts), NULL, argc, argv, &code))
+        return code;
     if (!strcmp(shell, "bash")) {
         print_bash();
     } else if (!strcmp(shell, "zsh")) {

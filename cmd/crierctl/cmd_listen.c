@@ -389,19 +389,14 @@ static enum ctl_exit run(const struct subcommand *self, int argc, char **argv)
         {"count", OPT_NUMBER, "N", "end after N messages", &l.count},
         {"no-reconnect", OPT_FLAG, NULL, "end when the connection does", &l.no_reconnect},
     };
-    switch (opts_parse(self, opts, ARRAY_LEN(opts), &l.server, argc, argv)) {
-    case OPTS_HELP_SHOWN:
-        return CTL_OK;
-    case OPTS_WRONG:
-        return CTL_USAGE;
-    case OPTS_GO_ON:
-        break;
-    }
+    enum ctl_exit code;
+    if (!opts_read(self, opts, ARRAY_LEN(opts), &l.server, argc, argv, &code))
+        return code;
     if (!check(&l, device) || !choose(&l, transport, codec)) {
         return CTL_USAGE;
     }
     show_init(&l.show, json);
-    enum ctl_exit code = listen_on(&l);
+    code = listen_on(&l);
     way_fini(&l.way);
     return code;
 }

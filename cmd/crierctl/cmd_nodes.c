@@ -168,18 +168,13 @@ static enum ctl_exit run(const struct subcommand *self, int argc, char **argv)
     const struct opt opts[] = {
         {"json", OPT_FLAG, NULL, "print the server's answer as it came", &json},
     };
-    switch (opts_parse(self, opts, ARRAY_LEN(opts), &server, argc, argv)) {
-    case OPTS_HELP_SHOWN:
-        return CTL_OK;
-    case OPTS_WRONG:
-        return CTL_USAGE;
-    case OPTS_GO_ON:
-        break;
-    }
+    enum ctl_exit code;
+    if (!opts_read(self, opts, ARRAY_LEN(opts), &server, argc, argv, &code))
+        return code;
     if (!api_init(&api, &server)) {
         return CTL_USAGE;
     }
-    enum ctl_exit code = show(&api, json);
+    code = show(&api, json);
     api_fini(&api);
     return code;
 }

@@ -36,14 +36,9 @@ static enum ctl_exit run(const struct subcommand *self, int argc, char **argv)
     struct url url;
     struct link link;
     char err[512];
-    switch (opts_parse(self, NULL, 0, &s, argc, argv)) {
-    case OPTS_HELP_SHOWN:
-        return CTL_OK;
-    case OPTS_WRONG:
-        return CTL_USAGE;
-    case OPTS_GO_ON:
-        break;
-    }
+    enum ctl_exit code;
+    if (!opts_read(self, NULL, 0, &s, argc, argv, &code))
+        return code;
     if (!url_parse(s.url, &url, err, sizeof(err))) {
         return complain(CTL_USAGE, "%s", err);
     }
@@ -53,7 +48,7 @@ static enum ctl_exit run(const struct subcommand *self, int argc, char **argv)
     }
     printf("%-8s %-9s %.2f ms  %s port %s%s\n", "connect", "ok", (double)(clock_mono_us() - start) / 1000, url.host,
            url.port, url.tls ? ", TLS" : "");
-    enum ctl_exit code = ask(&link, &url, &s, "/healthz");
+    code = ask(&link, &url, &s, "/healthz");
     if (code != CTL_NO_CONNECT) {
         enum ctl_exit ready = ask(&link, &url, &s, "/readyz");
         code = code == CTL_OK ? ready : code;

@@ -174,14 +174,9 @@ static enum ctl_exit run(const struct subcommand *self, int argc, char **argv)
         {"retries", OPT_NUMBER, "N", "send it again so often when the broker is too busy (0); wants --id", &p.retries},
         {"json", OPT_FLAG, NULL, "print the server's answer as it came", &p.json},
     };
-    switch (opts_parse(self, opts, ARRAY_LEN(opts), &p.server, argc, argv)) {
-    case OPTS_HELP_SHOWN:
-        return CTL_OK;
-    case OPTS_WRONG:
-        return CTL_USAGE;
-    case OPTS_GO_ON:
-        break;
-    }
+    enum ctl_exit code;
+    if (!opts_read(self, opts, ARRAY_LEN(opts), &p.server, argc, argv, &code))
+        return code;
     if ((p.user != NULL) + (p.room != NULL) + (p.users.n > 0) + (p.rooms.n > 0) + p.all != 1) {
         return complain(CTL_USAGE,
                         "push wants one of --user USER, --users USER..., --room ROOM, --rooms ROOM..., --all");

@@ -173,14 +173,9 @@ static enum ctl_exit run(const struct subcommand *self, int argc, char **argv)
         {"send", OPT_LIST, "GLOB...", "whom the user may send to: user:GLOB, room:GLOB, all (none)", &t.send},
         {"device", OPT_TEXT, "NAME", "ties the token to this device", &t.device},
     };
-    switch (opts_parse(self, opts, ARRAY_LEN(opts), NULL, argc, argv)) {
-    case OPTS_HELP_SHOWN:
-        return CTL_OK;
-    case OPTS_WRONG:
-        return CTL_USAGE;
-    case OPTS_GO_ON:
-        break;
-    }
+    enum ctl_exit code;
+    if (!opts_read(self, opts, ARRAY_LEN(opts), NULL, argc, argv, &code))
+        return code;
     uint64_t lasts_s = parse_duration(t.exp);
     t.key = t.key ? t.key : key_from_env(from_env, sizeof(from_env));
     if (!t.user || !*t.user || !t.key) {
@@ -191,7 +186,7 @@ static enum ctl_exit run(const struct subcommand *self, int argc, char **argv)
     }
     struct key k = {.alg = JWT_ALG_NONE};
     buf_init(&k.bytes, 2 * MAX_KEY);
-    enum ctl_exit code = parse_key(t.key, &k) ? print_token(&t, &k, lasts_s) : CTL_USAGE;
+    code = parse_key(t.key, &k) ? print_token(&t, &k, lasts_s) : CTL_USAGE;
     if (k.bytes.data) {
         explicit_bzero(k.bytes.data, k.bytes.cap);
     }

@@ -279,14 +279,9 @@ static enum ctl_exit run(const struct subcommand *self, int argc, char **argv)
         argc--;
         argv++;
     }
-    switch (opts_parse(self, opts, ARRAY_LEN(opts), &t.server, argc, argv)) {
-    case OPTS_HELP_SHOWN:
-        return CTL_OK;
-    case OPTS_WRONG:
-        return CTL_USAGE;
-    case OPTS_GO_ON:
-        break;
-    }
+    enum ctl_exit code;
+    if (!opts_read(self, opts, ARRAY_LEN(opts), &t.server, argc, argv, &code))
+        return code;
     if (!t.id || !*t.id) {
         return complain(CTL_USAGE, "trace wants the message's id: crierctl trace ID");
     }
@@ -294,7 +289,7 @@ static enum ctl_exit run(const struct subcommand *self, int argc, char **argv)
         return CTL_USAGE;
     }
     show_init(&t.show, t.json);
-    enum ctl_exit code = all_pages(&t);
+    code = all_pages(&t);
     api_fini(&t.api);
     return code;
 }

@@ -229,8 +229,8 @@ static bool answer_help(const struct tables *t, int argc, char **argv)
     return false;
 }
 
-enum opts_result opts_parse(const struct subcommand *cmd, const struct opt *own, size_t nown, struct server *server,
-                            int argc, char **argv)
+bool opts_read(const struct subcommand *cmd, const struct opt *own, size_t nown, struct server *server, int argc,
+               char **argv, enum ctl_exit *code)
 {
     struct tables t = {.cmd = cmd, .own = own, .nown = nown};
     if (server) {
@@ -241,14 +241,16 @@ enum opts_result opts_parse(const struct subcommand *cmd, const struct opt *own,
         common_options(&t, server);
     }
     if (answer_help(&t, argc, argv)) {
-        return OPTS_HELP_SHOWN;
+        *code = CTL_OK;
+        return false;
     }
+    *code = CTL_USAGE;
     if (!take_all(&t, argc, argv)) {
-        return OPTS_WRONG;
+        return false;
     }
     if (server && (server->timeout_s == 0 || server->timeout_s > 3600)) {
         complain(CTL_USAGE, "--timeout wants 1 to 3600 seconds");
-        return OPTS_WRONG;
+        return false;
     }
-    return OPTS_GO_ON;
+    return true;
 }

@@ -38,11 +38,10 @@ struct opt {
 /* "--complete=bash" or "zsh" in the place of options prints what a shell may complete (complete.c), like a --help. */
 #define OPTS_COMPLETE "--complete="
 
-enum opts_result { OPTS_GO_ON, OPTS_HELP_SHOWN, OPTS_WRONG };
-
 /* argv holds the options alone. `server` (NULL: the command needs none) is filled from the environment and the common
- * options. What is wrong has been said on standard error. */
-enum opts_result opts_parse(const struct subcommand *cmd, const struct opt *own, size_t nown, struct server *server,
-                            int argc, char **argv) MUST_CHECK;
+ * options. False: the command is over, and *code is its end: help was shown, or what is wrong was said on standard
+ * error. */
+bool opts_read(const struct subcommand *cmd, const struct opt *own, size_t nown, struct server *server, int argc,
+               char **argv, enum ctl_exit *code) MUST_CHECK;
 
 #endif
