@@ -219,7 +219,11 @@ async function chatPages(ctx) {
     t.write = (text) => t.run(`document.querySelector('#text').value = ${JSON.stringify(text)}; document.querySelector('#composer').requestSubmit()`);
     t.texts = () => t.run(`[...document.querySelectorAll('#log article')].map((a) => [...a.childNodes].filter((n) => n.nodeType === 3).map((n) => n.data).join(''))`);
     t.shows = (...texts) => until(async () => JSON.stringify(await t.texts()) === JSON.stringify(texts), `${user} sees ${texts}`, DEADLINE * 3);
-    t.pick = (label) => t.run(`[...document.querySelectorAll('.pick')].find((b) => b.firstChild.textContent === ${JSON.stringify(label)}).click()`);
+    t.pick = async (label) => {
+      const button = `[...document.querySelectorAll('.pick')].find((b) => b.firstChild.textContent === ${JSON.stringify(label)})`;
+      await t.until(`!!${button}`);
+      await t.run(`${button}.click()`);
+    };
     return t;
   };
   return { broker, redis, args, tab };
