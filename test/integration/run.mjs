@@ -2,9 +2,11 @@
  * run.mjs - runs the integration tests and prints TAP, with node's summary ("# pass N", "# fail N") at its end.
  *
  *   node run.mjs [FILE...]     CRIER_BIN: the broker (default build/crier); CRIER_SUITE=core: the quick part alone;
+ *                              CRIER_JOBS: files at a time (default: two a core, since most of them wait);
  *                              CRIER_SLOW: factor on all deadlines; CRIER_SAN=address|thread: sets that factor
  */
 import { existsSync, readdirSync } from 'node:fs';
+import { cpus } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { run } from 'node:test';
 import { tap } from 'node:test/reporters';
@@ -27,7 +29,7 @@ if (!existsSync(BIN)) {
   process.exit(2);
 }
 
-run({ files: named.length ? named : all, concurrency: Number(process.env.CRIER_JOBS) || 2 })
+run({ files: named.length ? named : all, concurrency: Number(process.env.CRIER_JOBS) || 2 * cpus().length })
   .on('test:fail', () => {
     process.exitCode = 1;
   })
