@@ -47,6 +47,13 @@ static inline bool span_eq(struct span a, struct span b)
 /* For printf("%.*s", SPAN_ARG(s)). */
 #define SPAN_ARG(s) (int)(s).n, (const char *)(s).p
 
+/* Asks for n bytes of memory, which are going to be used in a moment, without waiting for them. */
+static inline void prefetch(const void *p, size_t n)
+{
+    for (size_t at = 0; at < n; at += 64)
+        __builtin_prefetch((const uint8_t *)p + at);
+}
+
 /* New NUL-terminated copy of a span (embedded NULs are kept); NULL when memory is out. Caller frees. */
 char *span_dup(struct span s) MUST_CHECK;
 

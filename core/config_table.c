@@ -252,7 +252,7 @@ const struct option config_options[] = {
 
     {"shards", OPT_NUMBER, AT(shards), 0, 64, "0", "N",
      "I/O threads; 0: one for each core.", NULL, NULL, "Node"},
-    {"io-uring", OPT_FLAG, AT(io_uring), 0, 1, "false", NULL,
+    {"io-uring", OPT_FLAG, AT(io_uring), 0, 1, "true", NULL,
      "Sends the output of many connections in one system call, where the kernel allows it.", NULL, NULL, NULL},
     {"node", OPT_STRING, AT(node), 0, 0, NULL, "NAME",
      "This node's name in the cluster; the host's name when left out.", wrong_node, NULL, NULL},

@@ -32,6 +32,8 @@
 enum {
     CACHE_LINE = 64,
     TURN_ITEMS = 32, /* items of one lane before the next lane has its turn */
+    AHEAD = 4,       /* items whose memory is asked for before they are handed out */
+    AHEAD_BYTES = 256,
 };
 
 struct lane {
@@ -177,8 +179,11 @@ static unsigned drain_lane(struct inbox *in, struct lane *l, unsigned max, void 
         return 0;
     if (n > max)
         n = max;
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 0; i < n; i++) {
+        if (i + AHEAD < n) /* it was written by another core */
+            prefetch(l->items[(head + i + AHEAD) & (in->capacity - 1)].ptr, AHEAD_BYTES);
         take(arg, l->items[(head + i) & (in->capacity - 1)]);
+    }
     atomic_store_explicit(&l->head, head + n, memory_order_release);
     if (l->tail_seen - (head + n) <= in->capacity / 2 &&
         atomic_exchange_explicit(&l->starved, false, memory_order_acq_rel) && l->wake)

@@ -116,16 +116,43 @@ static bool rebuild(struct map *m, size_t cap)
     return true;
 }
 
+uint32_t map_hash(const struct map *m, struct span key)
+{
+    return (uint32_t)siphash13(m->seed, key);
+}
+
+void map_expect(const struct map *m, uint32_t hash)
+{
+    if (m->cap)
+        __builtin_prefetch(&m->slots[hash & (m->cap - 1)]);
+}
+
+const void *map_guess(const struct map *m, uint32_t hash)
+{
+    for (size_t i = hash & (m->cap - 1); m->cap && m->slots[i].value; i = (i + 1) & (m->cap - 1)) {
+        if (m->slots[i].hash != hash || m->slots[i].value == TOMB)
+            continue;
+        __builtin_prefetch(m->slots[i].value);
+        return m->slots[i].value;
+    }
+    return NULL;
+}
+
+void *map_get_hashed(const struct map *m, struct span key, uint32_t hash)
+{
+    size_t at = find(m, key, hash);
+    return at < m->cap ? m->slots[at].value : NULL;
+}
+
 void *map_get(const struct map *m, struct span key)
 {
-    size_t at = find(m, key, (uint32_t)siphash13(m->seed, key));
-    return at < m->cap ? m->slots[at].value : NULL;
+    return map_get_hashed(m, key, map_hash(m, key));
 }
 
 bool map_put(struct map *m, struct span key, void *value)
 {
     assert(alive(value));
-    uint32_t hash = (uint32_t)siphash13(m->seed, key);
+    uint32_t hash = map_hash(m, key);
     size_t off = offset_of(key, value);
     assert(off <= UINT16_MAX);
     if (key.n > UINT16_MAX || off > UINT16_MAX || find(m, key, hash) < m->cap)
@@ -145,7 +172,7 @@ bool map_put(struct map *m, struct span key, void *value)
 
 void *map_remove(struct map *m, struct span key)
 {
-    size_t at = find(m, key, (uint32_t)siphash13(m->seed, key));
+    size_t at = find(m, key, map_hash(m, key));
     if (at >= m->cap)
         return NULL;
     void *value = m->slots[at].value;

@@ -20,6 +20,13 @@ struct map {
 void map_init(struct map *m);
 void map_fini(struct map *m); /* frees the table, not the values */
 void *map_get(const struct map *m, struct span key);
+/* The same in steps, for many keys at once: what the next step reads is asked for from memory while the others have
+ * theirs. map_hash; map_expect (where the hash leads to); map_guess (the value found there, asked for in turn: it is
+ * the right one if the key is in the table at all, but for two keys of one hash; NULL: it is not); map_get_hashed. */
+uint32_t map_hash(const struct map *m, struct span key);
+void map_expect(const struct map *m, uint32_t hash);
+const void *map_guess(const struct map *m, uint32_t hash);
+void *map_get_hashed(const struct map *m, struct span key, uint32_t hash);
 /* False when memory is out or the key is there already. value != NULL; at most 65535 bytes of key. The table grows
  * here, and shrinks here when it has become sparse: map_remove moves nothing (the last entry taken out frees the
  * table). */

@@ -393,6 +393,17 @@ enum out_result conn_push(struct conn *c, struct frame *f, enum out_class cls)
     return r;
 }
 
+bool conn_join(struct conn *c, struct joint *j, const struct frame *f, enum out_class cls)
+{
+    struct outq_limits lim = limits_of(c);
+    struct frame *before = c->want_write ? NULL : outq_only(&c->out, cls);
+    struct frame *both = before ? joint_get(j, before, f) : NULL;
+    if (!both || !outq_extend(&c->out, both, &lim))
+        return false;
+    metric_add(c->shard->m, M_OUTQ_BYTES, f->len);
+    return true;
+}
+
 bool conn_write(struct conn *c, struct span bytes)
 {
     if (c->state == CONN_DEAD || c->shut)

@@ -42,8 +42,7 @@ struct conn_proto {
     void (*call_done)(struct conn *c, struct call *call);
     /* The connection's timer fired (conn_timer). */
     void (*timer)(struct conn *c);
-    /* The connection is being closed: let go of what c->ext points to. Called once; the block c->ext itself is freed
-     * with the connection at the end of the turn, since it may be on the stack. */
+    /* The connection is being closed: let go of what c->ext points to. Called once; c->ext itself goes with the turn. */
     void (*gone)(struct conn *c);
     /* The broker stops: say goodbye and finish. */
     void (*drain)(struct conn *c);
@@ -56,27 +55,32 @@ struct conn_proto {
 };
 
 struct conn {
+    /* what giving it a message touches comes first: one cache line */
     struct shard *shard;
     const struct conn_proto *proto;
-    void *ext; /* the proto's own */
-    uint64_t id;
-    struct ssl_st *ssl; /* NULL: plain */
-    struct timer timer;
     struct outq out;
-    struct event *overdue;                         /* only while a write is left over: when that has lasted too long */
-    struct buf *in;                                /* bytes not used up yet; NULL: none */
-    struct conn *next_dirty, *next_resumed, *next; /* next: graveyard, moves */
-    uint32_t last_rx_ms, last_tx_ms;               /* low 32 bits of the shard's clock */
     int fd;
     enum conn_state state : 8;
     enum close_reason reason : 8;
     bool dirty : 1, paused : 1, corked : 1, want_write : 1, ending : 1, resuming : 1, public : 1, shut : 1;
-    uint8_t armed;       /* what its socket is waited for (net/sockets.h) */
-    uint8_t move_to;     /* CONN_MOVING: the shard it goes to */
-    uint8_t peer_family; /* 4, 6 */
+    uint8_t armed;           /* what its socket is waited for (net/sockets.h) */
+    struct conn *next_dirty; /* shard.dirty */
+
+    void *ext; /* the proto's own */
+    uint64_t id;
+    struct ssl_st *ssl; /* NULL: plain */
+    struct timer timer;
+    struct event *overdue;            /* only while a write is left over: when that has lasted too long */
+    struct buf *in;                   /* bytes not used up yet; NULL: none */
+    struct conn *next_resumed, *next; /* next: graveyard, moves */
+    uint32_t last_rx_ms, last_tx_ms;  /* low 32 bits of the shard's clock */
+    uint8_t move_to;                  /* CONN_MOVING: the shard it goes to */
+    uint8_t peer_family;              /* 4, 6 */
     uint16_t peer_port;
     uint8_t peer_addr[16];
 };
+
+#define CONN_HOT offsetof(struct conn, ext)
 
 /* Takes the accepted fd (nonblocking, without Nagle's delay) of that peer; `begin` gives it its first proto
  * (http_start, tcp_start). NULL: closed already, out of memory. */
@@ -89,13 +93,14 @@ bool conn_write(struct conn *c, struct span bytes);
 /* Queues a message frame under the policy of its class (net/outq.h) and counts what was dropped. OUT_OVER: the caller
  * closes it. */
 enum out_result conn_push(struct conn *c, struct frame *f, enum out_class cls) MUST_CHECK;
+/* Joins a frame to what waits, if that is one entry of this class and nothing of it was offered yet. False: push it. */
+bool conn_join(struct conn *c, struct joint *j, const struct frame *f, enum out_class cls) MUST_CHECK;
 /* Marks it for the flush at the end of this turn. */
 void conn_mark_dirty(struct conn *c);
 /* A corked connection collects output and writes none until it is uncorked (101 and welcome leave in one write). */
 void conn_cork(struct conn *c, bool on);
 /* Is its output queue over the soft limits (stored messages should stay in their inbox)? */
 bool conn_backlogged(const struct conn *c);
-
 /* Throws away what is queued and not yet begun (a slow client that is to be told so). */
 void conn_drop_queued(struct conn *c);
 

@@ -12,38 +12,6 @@
 #define RING_FIRST 4u
 #define RING_MOST  32768u
 
-struct frame *frame_new(struct blob *b)
-{
-    struct frame *f = calloc(1, sizeof *f);
-    if (!f)
-        return NULL;
-    f->refs = 1;
-    f->len = b->len;
-    f->data = b->data;
-    f->blob = b;
-    return f;
-}
-
-struct frame *frame_copy(struct span s)
-{
-    struct frame *f = malloc(sizeof *f + s.n);
-    if (!f)
-        return NULL;
-    *f = (struct frame){.refs = 1, .len = (uint32_t)s.n, .data = (uint8_t *)(f + 1)};
-    if (s.n)
-        memcpy(f + 1, s.p, s.n);
-    return f;
-}
-
-void frame_unref(struct frame *f)
-{
-    if (!f || --f->refs > 0)
-        return;
-    blob_unref(f->blob);
-    job_unref(f->tracked);
-    free(f);
-}
-
 static struct out_entry *entry_at(const struct outq *q, unsigned i)
 {
     return &q->ring[(q->head + i) & (q->cap - 1u)];
@@ -245,6 +213,24 @@ enum out_result outq_push(struct outq *q, struct frame *f, enum out_class cls, c
     if (append(q, f, cls))
         return OUT_OK;
     return q->cap >= RING_MOST ? OUT_OVER : OUT_NO_MEMORY;
+}
+
+struct frame *outq_only(const struct outq *q, enum out_class cls)
+{
+    const struct out_entry *e = q->count == 1 && !q->pinned ? entry_at(q, 0) : NULL;
+    return e && e->class == cls && !e->frame->collapse && !e->frame->tracked ? e->frame : NULL;
+}
+
+bool outq_extend(struct outq *q, struct frame *both, const struct outq_limits *lim)
+{
+    if (both->len > lim->soft_bytes)
+        return false;
+    struct out_entry *e = entry_at(q, 0);
+    frame_unref(e->frame);
+    both->refs++;
+    e->frame = both;
+    q->bytes = both->len;
+    return true;
 }
 
 unsigned outq_peek(const struct outq *q, struct iovec *iov, unsigned max, unsigned *entries)

@@ -2,32 +2,15 @@
  * outq.h - a connection's output queue: references to encoded bytes shared with other connections, bounded, with a
  * policy.
  *
- * A `frame` is this shard's handle on shared bytes (a blob), counted without atomics; each queue entry holds one.
- * Entries that are partly written, or were offered to SSL_write, are pinned: no policy touches them.
+ * Each entry holds a frame. Entries that are partly written, or were offered to SSL_write, are pinned: no policy
+ * touches them.
  */
 #ifndef NET_OUTQ_H
 #define NET_OUTQ_H
 
 #include <sys/uio.h>
 
-#include "core/blob.h"
-#include "core/job.h"
-
-/* Shard-local handle on a blob; not thread-safe; freed with its last reference. */
-struct frame {
-    uint32_t refs;
-    uint32_t len;
-    const uint8_t *data;
-    struct blob *blob;
-    uint64_t collapse;   /* 0: none */
-    uint64_t born_us;    /* when the message reached this node; 0: not a message */
-    struct job *tracked; /* one reference; NULL: nobody wants to know what becomes of it */
-};
-/* New frame with one reference; keeps the blob's reference it is given. NULL when memory is out (blob untouched). */
-struct frame *frame_new(struct blob *b) MUST_CHECK;
-/* New frame with one reference and its own copy of the bytes (no blob). */
-struct frame *frame_copy(struct span s) MUST_CHECK;
-void frame_unref(struct frame *f);
+#include "net/frame.h"
 
 /* What an entry is, for the policy. */
 enum out_class {
@@ -71,6 +54,10 @@ void outq_fini(struct outq *q);
  * the connection. */
 enum out_result outq_push(struct outq *q, struct frame *f, enum out_class cls, const struct outq_limits *lim,
                           struct outq_drops *drops) MUST_CHECK;
+/* The one entry there is, if it is of that class and may have others joined to it; borrowed; else NULL. */
+struct frame *outq_only(const struct outq *q, enum out_class cls);
+/* Puts `both`, which begins with outq_only, in its place. False: over the soft limit. */
+bool outq_extend(struct outq *q, struct frame *both, const struct outq_limits *lim) MUST_CHECK;
 /* The bytes at the head as iovecs, at most `max` of them; returns how many. */
 unsigned outq_peek(const struct outq *q, struct iovec *iov, unsigned max, unsigned *entries);
 /* n bytes were written: entries done are let go. `done` is told of each message frame's born_us (may be NULL). */

@@ -52,6 +52,7 @@ struct walk {
     bool join;                       /* the batch may travel as one block */
     uint64_t base;                   /* the room's, for this batch */
     struct frame *block[WIRE_KINDS]; /* the batch in one piece, made at first need */
+    struct joint joint[WIRE_KINDS];  /* and behind what members of other rooms wait with */
     struct frame_cache *fc;          /* one a job */
 };
 

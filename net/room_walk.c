@@ -28,8 +28,9 @@
 
 #define BATCH_MAX   256 /* messages of one room in one turn; more make two rounds */
 #define BLOCK_BYTES (64 * 1024)
-#define SLICE       256u          /* connections given something to write in one turn, by all rooms together */
-#define VISITS      (64u * SLICE) /* members served in one turn, many of them for another room already */
+#define SLICE       256u           /* connections given something to write in one turn, by all rooms together */
+#define AHEAD       6u             /* members between asking for their memory and using it */
+#define VISITS      (128u * SLICE) /* members served in one turn, many of them for another room already */
 
 /* What is left of a turn. */
 struct budget {
@@ -77,7 +78,7 @@ static bool joinable(struct job *const *jobs, unsigned n)
             return false;
         bytes += j->len;
     }
-    return n > 1 && bytes < BLOCK_BYTES / 2;
+    return bytes < BLOCK_BYTES / 2;
 }
 
 /* Begins with the room's batch; fc has room for that many. */
@@ -101,14 +102,22 @@ static void end(struct room *r)
         frame_cache_fini(&w->fc[i]);
         job_unref(w->jobs[i]);
     }
-    for (unsigned i = 0; i < WIRE_KINDS; i++)
+    for (unsigned i = 0; i < WIRE_KINDS; i++) {
         frame_unref(w->block[i]);
+        joint_fini(&w->joint[i]);
+    }
     free(w->jobs);
 }
 
 /* The batch in one wire form, as one frame; NULL: not to be had. */
 static struct frame *build_block(struct walk *w, struct session *ses)
 {
+    if (w->n == 1) {
+        struct frame *f = session_frame(ses, &w->fc[0]);
+        if (f)
+            f->refs++;
+        return f;
+    }
     size_t len = 0;
     for (unsigned i = 0; i < w->n; i++) {
         struct frame *f = session_frame(ses, &w->fc[i]);
@@ -137,7 +146,7 @@ static void deliver_to(struct walk *w, struct session *ses, unsigned slot)
     enum wire wire = ses->wire;
     if (w->join && !w->block[wire])
         w->block[wire] = build_block(w, ses);
-    if (w->join && w->block[wire] && session_offer_block(ses, w->block[wire], w->jobs[0], w->n))
+    if (w->join && w->block[wire] && session_offer_block(ses, w->block[wire], w->jobs[0], w->n, &w->joint[wire]))
         return;
     uint64_t base = w->base;
     for (unsigned i = 0; i < w->n; i++) {
@@ -152,6 +161,17 @@ static void deliver_to(struct walk *w, struct session *ses, unsigned slot)
     }
 }
 
+/* Of thousands of members little is in the processor's caches: asks for the session of one and the connection of
+ * another that soon have their turn. */
+static void look_ahead(const struct room *r)
+{
+    uint32_t at = r->walk->left;
+    if (at > 2 * AHEAD)
+        prefetch(r->members[at - 1 - 2 * AHEAD].session, SESSION_HOT);
+    if (at > AHEAD)
+        prefetch(r->members[at - 1 - AHEAD].session->conn, CONN_HOT);
+}
+
 /* Serves as many as the budget allows, or takes from it what serving all of them is. The room is not freed meanwhile.
  */
 static void serve(struct room *r, struct budget *b, bool all)
@@ -160,6 +180,7 @@ static void serve(struct room *r, struct budget *b, bool all)
     r->held = true;
     while (r->walk->left > 0) {
         const struct member *m = &r->members[r->walk->left - 1];
+        look_ahead(r);
         bool clean = !m->session->conn->dirty;
         if (!all && (b->visits == 0 || (clean && b->clean == 0)))
             break;

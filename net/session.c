@@ -283,12 +283,17 @@ bool session_offer_history(struct session *s, struct frame_cache *fc)
     return queue(s, session_frame(s, fc), OUT_STORED, 1);
 }
 
-bool session_offer_block(struct session *s, struct frame *block, const struct job *first, unsigned messages)
+bool session_offer_block(struct session *s, struct frame *block, const struct job *first, unsigned messages,
+                         struct joint *j)
 {
-    if (s->state == SESSION_OVER || s->conn->state != CONN_OPEN || s->mutes || s->io->push ||
-        !outq_empty(&s->conn->out))
+    if (s->state == SESSION_OVER || s->conn->state != CONN_OPEN || s->mutes || s->io->push)
         return false;
-    return queue(s, block, live_class(first), messages);
+    if (outq_empty(&s->conn->out))
+        return queue(s, block, live_class(first), messages);
+    if (!conn_join(s->conn, j, block, live_class(first)))
+        return false;
+    metric_add(metrics_of(s), M_DELIVERED, messages);
+    return true;
 }
 
 void session_deliver_all(struct shard *sh, struct job *j)

@@ -42,28 +42,18 @@ struct membership {
 };
 
 struct session {
+    /* what giving it a message touches comes first: one cache line */
     struct conn *conn;
     const struct session_io *io;
-    struct identity *who; /* owned */
-    struct user *user;    /* NULL: anonymous */
-    struct list in_user;
-    char *device; /* a name in `who`, or, owns_device, its own */
-
+    struct mutes *mutes; /* ids of own messages that must not come back */
+    uint64_t sent;       /* highest seq queued, or skipped for good */
+    uint64_t wanted;     /* highest seq known to exist */
     union {
         uint64_t since; /* until it is attached: what the client brought; UINT64_MAX: nothing */
         uint64_t acked; /* then: the device's cursor */
     };
-    uint64_t sent;    /* highest seq queued, or skipped for good */
-    uint64_t wanted;  /* highest seq known to exist */
     uint64_t *flight; /* ring of seqs sent and not acked; NULL: none */
-    struct list ack_dirty;
-    struct tracked *tracked; /* net/track.h; NULL: none */
-    struct rates *rates;     /* how much it has said of late; owned; NULL: nothing, or nothing is limited */
-    struct membership *rooms;
-    uint16_t flight_head, flight_count, flight_cap;
-    uint16_t nrooms, rooms_cap;
-    uint16_t npending;
-    uint8_t errors;
+    uint16_t flight_head, flight_count;
     enum session_state state : 4;
     enum ack_mode ack_mode : 4;
     enum wire wire : 8; /* the form messages take here; the transport may change it once the session has begun */
@@ -73,11 +63,24 @@ struct session {
     bool behind_rooms : 1; /* in some room with history it is behind */
     bool news : 1;         /* `wanted` has been raised since the fetch under way was asked for */
 
+    struct user *user; /* NULL: anonymous */
+    struct list in_user;
+    struct identity *who; /* owned */
+    char *device;         /* a name in `who`, or, owns_device, its own */
+    struct list ack_dirty;
+    struct tracked *tracked; /* net/track.h; NULL: none */
+    struct rates *rates;     /* how much it has said of late; owned; NULL: nothing, or nothing is limited */
+    struct membership *rooms;
+    uint16_t flight_cap;
+    uint16_t nrooms, rooms_cap;
+    uint16_t npending;
+    uint8_t errors;
     struct pending_ref *pending;
-    struct mutes *mutes; /* ids of own messages that must not come back */
-    struct call *call;   /* the command in hand was posted: its answer goes there */
+    struct call *call; /* the command in hand was posted: its answer goes there */
     uint64_t next_serial;
 };
+
+#define SESSION_HOT offsetof(struct session, user)
 
 /* Begins on the owning shard; takes `who`. Attaches to the inbox (user) or says welcome at once (anonymous). */
 void session_start(struct session *s, struct conn *c, const struct session_io *io);
@@ -116,8 +119,10 @@ void session_offer(struct session *s, struct frame_cache *fc);
 bool session_offer_history(struct session *s, struct frame_cache *fc);
 /* This session's wire form of the job; borrowed from the cache. NULL: it cannot be encoded (memory). */
 struct frame *session_frame(struct session *s, struct frame_cache *fc);
-/* Several live messages of one class as one frame, for a session with nothing queued. False: offer them one by one. */
-bool session_offer_block(struct session *s, struct frame *block, const struct job *first, unsigned messages);
+/* One or several live messages of one class as one frame, for a session with nothing queued, or with what the joint
+ * may be joined to. False: offer them one by one. */
+bool session_offer_block(struct session *s, struct frame *block, const struct job *first, unsigned messages,
+                         struct joint *j);
 
 /* The codec of the answer to the command in hand, and the answer: over the connection, or into the call. */
 enum codec session_codec(const struct session *s);

@@ -138,16 +138,29 @@ static void op_back(struct shard *s, struct op *op)
         op_free(op);
 }
 
+/* Gives out the messages to users that were put aside. */
+static void land(struct shard *s)
+{
+    unsigned n = s->nlanding;
+    s->nlanding = 0;
+    users_deliver(s, s->landing, n);
+    for (unsigned i = 0; i < n; i++)
+        job_unref(s->landing[i]);
+}
+
 static void deliver(struct shard *s, struct job *j)
 {
     switch (j->head.kind) {
     case TARGET_USER:
-        user_deliver(s, j);
-        break;
+        s->landing[s->nlanding++] = j;
+        if (s->nlanding == USERS_AT_ONCE)
+            land(s);
+        return;
     case TARGET_ROOM:
         room_deliver(s, j);
         break;
     case TARGET_ALL:
+        land(s);
         session_deliver_all(s, j);
         polls_deliver_all(s, j);
         break;
@@ -182,6 +195,8 @@ static void set_store_state(struct shard *s, bool ready)
 static void take(void *arg, struct item it)
 {
     struct shard *s = arg;
+    if (it.kind != MSG_JOB && s->nlanding)
+        land(s);
     switch ((enum msg_kind)it.kind) {
     case MSG_JOB:
         deliver(s, it.ptr);
@@ -236,6 +251,7 @@ static void on_doorbell(evutil_socket_t fd, short what, void *arg)
     struct shard *s = arg;
     s->now_ms = clock_mono_ms();
     (void)inbox_drain(s->inbox, INBOX_BATCH, take, s);
+    land(s);
     rooms_turn_end(s);
 }
 
@@ -394,7 +410,8 @@ static bool set_up(struct shard *s, const struct listen_socket *socks, unsigned 
     s->limits = limits_wanted(s->cfg) ? limits_new(s->cfg) : NULL;
     s->base = new_base();
     if (s->cfg->io_uring && !(s->flusher = flusher_new()))
-        log_line(LOG_WARN, "shard", "io_uring is not to be had (%s): going on without", strerror(errno));
+        log_line(LOG_INFO, "shard", "io_uring is not to be had (%s): each connection is written by itself",
+                 strerror(errno));
     if (!s->rx || !s->staging || !s->base || (limits_wanted(s->cfg) && !s->limits))
         return false;
     s->sockets = sockets_new(s);

@@ -17,6 +17,7 @@
 #include "core/wheel.h"
 #include "net/net_env.h"
 #include "net/track.h"
+#include "net/user.h"
 
 struct census;
 struct conn;
@@ -52,10 +53,12 @@ struct shard {
     struct conn *dirty;     /* to flush at the end of the turn */
     struct conn *graveyard; /* to free at the end of the turn */
 
-    struct map users;       /* struct user (net/user.h) */
-    struct map rooms;       /* struct room (net/room.h) */
-    struct list busy_rooms; /* rooms with messages that this turn has brought */
-    struct list ack_dirty;  /* sessions whose cursor is to be written */
+    struct map users;                   /* struct user (net/user.h) */
+    struct map rooms;                   /* struct room (net/room.h) */
+    struct list busy_rooms;             /* rooms with messages that this turn has brought */
+    struct job *landing[USERS_AT_ONCE]; /* messages to users that came one after the other */
+    unsigned nlanding;
+    struct list ack_dirty; /* sessions whose cursor is to be written */
     struct timer ack_timer;
     struct tracker tracker; /* what became of tracked messages, on its way to the store */
 

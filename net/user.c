@@ -148,9 +148,9 @@ struct poll *user_poll(const struct shard *s, struct span user, struct span devi
     return NULL;
 }
 
-void user_deliver(struct shard *s, struct job *j)
+static void deliver(struct shard *s, struct job *j, uint32_t hash)
 {
-    struct user *u = map_get(&s->users, j->head.target);
+    struct user *u = map_get_hashed(&s->users, j->head.target, hash);
     if (!u)
         return;
     struct frame_cache fc;
@@ -166,6 +166,40 @@ void user_deliver(struct shard *s, struct job *j)
     u->held = false;
     if (u->over)
         free(u);
+}
+
+/* Asks for the memory of the first session of a user, and of its connection. */
+static const struct session *expect_session(const struct user *u)
+{
+    if (!u || list_empty(&u->sessions))
+        return NULL;
+    const struct session *ses = session_of(u->sessions.next);
+    prefetch(ses, SESSION_HOT);
+    return ses;
+}
+
+/* Of thousands of users nothing is in the processor's caches, and each is three or four reads that wait for one
+ * another: name table, user, session, connection. So all of them take each step together. */
+void users_deliver(struct shard *s, struct job *const *jobs, unsigned n)
+{
+    uint32_t hash[USERS_AT_ONCE];
+    const struct user *user[USERS_AT_ONCE];
+    const struct session *ses[USERS_AT_ONCE];
+    assert(n <= USERS_AT_ONCE);
+    for (unsigned i = 0; i < n; i++) {
+        hash[i] = map_hash(&s->users, jobs[i]->head.target);
+        map_expect(&s->users, hash[i]);
+    }
+    for (unsigned i = 0; i < n; i++)
+        user[i] = map_guess(&s->users, hash[i]);
+    for (unsigned i = 0; i < n; i++)
+        ses[i] = expect_session(user[i]);
+    for (unsigned i = 0; i < n; i++) {
+        if (ses[i])
+            prefetch(ses[i]->conn, CONN_HOT);
+    }
+    for (unsigned i = 0; i < n; i++)
+        deliver(s, jobs[i], hash[i]);
 }
 
 void user_behind(struct shard *s, const struct behind *b)

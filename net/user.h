@@ -36,7 +36,9 @@ bool user_leave_poll(struct shard *s, struct poll *p);
 struct session *user_session(const struct shard *s, struct span user, struct span device);
 struct poll *user_poll(const struct shard *s, struct span user, struct span device);
 
-void user_deliver(struct shard *s, struct job *j);
+/* Jobs to users, in this order; at most USERS_AT_ONCE. */
+#define USERS_AT_ONCE 32
+void users_deliver(struct shard *s, struct job *const *jobs, unsigned n);
 void user_behind(struct shard *s, const struct behind *b);
 /* Ends the user's connections here, or puts them into a room or out of it, whatever their tokens allow. */
 void user_control(struct shard *s, const struct op_control *o);

@@ -71,11 +71,17 @@ static void random_operations(void **state)
             assert_ptr_equal(map_remove(&m, key_of(x)), x->in ? x : NULL);
             x->in = false;
         }
+        const struct entry *y = &e[rng_below(&r, KEYS)]; /* and in steps */
+        uint32_t hash = map_hash(&m, key_of(y));
+        map_expect(&m, hash);
+        assert_ptr_equal(map_guess(&m, hash), y->in ? y : NULL);
+        assert_ptr_equal(map_get_hashed(&m, key_of(y), hash), y->in ? y : NULL);
         if (step % 5000 == 0)
             same_as_model(&m, e);
     }
     same_as_model(&m, e);
     map_fini(&m);
+    assert_null(map_guess(&m, 0));
     assert_null(map_get(&m, key_of(&e[0])));
     free(e);
 }

@@ -205,6 +205,102 @@ static void sums_hold_under_random_use(void **state)
     outq_fini(&q);
 }
 
+static struct frame *text(const char *s)
+{
+    struct frame *f = frame_copy(span_str(s));
+    assert_non_null(f);
+    return f;
+}
+
+static void assert_bytes(const struct frame *f, const char *want)
+{
+    assert_int_equal(f->len, strlen(want));
+    assert_memory_equal(f->data, want, f->len);
+}
+
+/* What was joined first keeps its bytes, whatever comes behind it, and whoever else is joined to it. */
+static void joined_frames_share_memory(void **state)
+{
+    (void)state;
+    struct frame *a = text("a"), *b = text("bb"), *c = text("ccc"), *d = text("dddd");
+    struct frame *ab = frame_join(a, b), *abc = frame_join(ab, c), *abd = frame_join(ab, d), *abcd = frame_join(abc, d);
+    assert_bytes(ab, "abb");
+    assert_bytes(abc, "abbccc");
+    assert_bytes(abd, "abbdddd");
+    assert_bytes(abcd, "abbcccdddd");
+    assert_ptr_equal(ab->data, abc->data);
+    assert_ptr_equal(abc->data, abcd->data);
+    assert_ptr_not_equal(abd->data, ab->data);
+    struct frame *all[] = {a, b, c, d, ab, abc, abd, abcd};
+    for (unsigned i = 0; i < ARRAY_LEN(all); i++)
+        frame_unref(all[i]);
+}
+
+static void joining_ends_somewhere(void **state)
+{
+    (void)state;
+    static uint8_t bytes[FRAME_JOIN_MOST];
+    struct frame *half = frame_copy(span_of(bytes, sizeof bytes / 2)), *one = text("1");
+    struct frame *whole = frame_join(half, half);
+    assert_non_null(whole);
+    assert_int_equal(whole->len, FRAME_JOIN_MOST);
+    assert_null(frame_join(whole, one));
+    frame_unref(half);
+    frame_unref(one);
+    frame_unref(whole);
+}
+
+/* Many queues with the same get the same; one with something else its own; too many different ones none. */
+static void a_joint_remembers_the_last(void **state)
+{
+    (void)state;
+    struct joint j = {0};
+    struct frame *a = text("a"), *x = text("x"), *b = text("b");
+    struct frame *ab = joint_get(&j, a, b);
+    assert_bytes(ab, "ab");
+    assert_ptr_equal(joint_get(&j, a, b), ab);
+    assert_bytes(joint_get(&j, x, b), "xb");
+    unsigned taken = 0;
+    for (unsigned i = 0; i < 1000; i++)
+        taken += joint_get(&j, i % 2 ? x : a, b) != NULL;
+    assert_true(taken < 600);
+    joint_fini(&j);
+    frame_unref(a);
+    frame_unref(x);
+    frame_unref(b);
+}
+
+static void only_one_waiting_message_is_extended(void **state)
+{
+    (void)state;
+    struct outq q;
+    struct outq_drops d = {0};
+    struct frame *a = text("a"), *b = text("b"), *ab = frame_join(a, b);
+    outq_init(&q);
+    assert_null(outq_only(&q, OUT_NORMAL));
+    assert_int_equal(outq_push(&q, a, OUT_NORMAL, &limits, &d), OUT_OK);
+    assert_null(outq_only(&q, OUT_HIGH));
+    assert_ptr_equal(outq_only(&q, OUT_NORMAL), a);
+    outq_pin(&q, 1);
+    assert_null(outq_only(&q, OUT_NORMAL));
+    outq_unpin(&q);
+    assert_true(outq_extend(&q, ab, &limits));
+    assert_int_equal(q.bytes, 2);
+    assert_int_equal(a->refs, 1);
+    const struct outq_limits tight = {.soft_bytes = 1, .hard_bytes = 2, .soft_count = 1};
+    assert_false(outq_extend(&q, ab, &tight));
+    assert_int_equal(outq_push(&q, b, OUT_NORMAL, &limits, &d), OUT_OK);
+    assert_null(outq_only(&q, OUT_NORMAL));
+    outq_fini(&q);
+    b->collapse = 7;
+    assert_int_equal(outq_push(&q, b, OUT_NORMAL, &limits, &d), OUT_OK);
+    assert_null(outq_only(&q, OUT_NORMAL));
+    outq_fini(&q);
+    frame_unref(a);
+    frame_unref(b);
+    frame_unref(ab);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +313,10 @@ int main(void)
         cmocka_unit_test(one_large_message_always_fits),
         cmocka_unit_test(pinned_head_is_untouched),
         cmocka_unit_test(sums_hold_under_random_use),
+        cmocka_unit_test(joined_frames_share_memory),
+        cmocka_unit_test(joining_ends_somewhere),
+        cmocka_unit_test(a_joint_remembers_the_last),
+        cmocka_unit_test(only_one_waiting_message_is_extended),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
