@@ -220,6 +220,22 @@ static void take_room(struct redis_store *s, struct span room, struct span paylo
         deliver(s, &src, channel);
 }
 
+void redis_on_coming(void *arg, const struct span *channels, unsigned n)
+{
+    const struct redis_store *s = arg;
+    uint32_t hash[REDIS_SUB_AHEAD];
+    unsigned users = 0;
+    struct span name;
+    for (unsigned i = 0; i < n; i++) {
+        if (!after_prefix(s, channels[i], "user:", &name))
+            continue;
+        hash[users] = map_hash(&s->users, name);
+        map_expect(&s->users, hash[users++]);
+    }
+    for (unsigned i = 0; i < users; i++)
+        (void)map_guess(&s->users, hash[i]);
+}
+
 void redis_on_message(void *arg, struct span channel, struct span payload, bool by_pattern)
 {
     struct redis_store *s = arg;

@@ -487,6 +487,7 @@ static bool open_connections(struct redis_store *s)
                                                    .timeout_ms = s->cfg->redis_timeout_ms,
                                                    .max_payload = REDIS_MAX_PUSH_BYTES,
                                                    .arg = s,
+                                                   .coming = redis_on_coming,
                                                    .message = redis_on_message,
                                                    .confirmed = on_confirmed,
                                                    .down = on_sub_down});

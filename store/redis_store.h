@@ -127,6 +127,7 @@ void redis_on_batch_turn(int fd, short what, void *arg);
 void redis_push_free(struct redis_store *s);
 
 /* ---- redis_recv.c ---- */
+void redis_on_coming(void *arg, const struct span *channels, unsigned n);
 void redis_on_message(void *arg, struct span channel, struct span payload, bool by_pattern);
 void redis_refuse(struct redis_store *s, struct span channel, struct span payload, const char *why);
 

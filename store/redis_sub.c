@@ -132,36 +132,56 @@ static void answered(struct redis_sub *s, const struct resp_push *p)
     s->cfg.confirmed(s->cfg.arg, p->channel);
 }
 
+/* False: the connection is given up. */
+static bool take(struct redis_sub *s, const struct resp_push *p)
+{
+    switch (p->kind) {
+    case RESP_MESSAGE:
+        s->cfg.message(s->cfg.arg, p->channel, p->payload, p->is_pattern);
+        break;
+    case RESP_SUBSCRIBED:
+    case RESP_UNSUBSCRIBED:
+        answered(s, p);
+        break;
+    case RESP_ERROR: {
+        char why[120];
+        snprintf(why, sizeof(why), "subscription refused: %.*s", (int)(p->payload.n < 90 ? p->payload.n : 90),
+                 (const char *)p->payload.p);
+        redis_conn_drop(s->conn, why);
+        return false;
+    }
+    case RESP_OTHER:
+        break;
+    }
+    return true;
+}
+
+/* Read some at a time: whom they are for is looked up for all of them before the first is handed on. */
 static ptrdiff_t on_bytes(void *arg, struct span in)
 {
     struct redis_sub *s = arg;
     size_t at = 0;
-    while (at < in.n) {
-        struct resp_push p;
-        ptrdiff_t used = resp_push_parse(span_of(in.p + at, in.n - at), s->cfg.max_payload, &p);
-        if (used <= 0)
-            return used < 0 ? -1 : (ptrdiff_t)at;
-        at += (size_t)used;
-        switch (p.kind) {
-        case RESP_MESSAGE:
-            s->cfg.message(s->cfg.arg, p.channel, p.payload, p.is_pattern);
-            break;
-        case RESP_SUBSCRIBED:
-        case RESP_UNSUBSCRIBED:
-            answered(s, &p);
-            break;
-        case RESP_ERROR: {
-            char why[120];
-            snprintf(why, sizeof(why), "subscription refused: %.*s", (int)(p.payload.n < 90 ? p.payload.n : 90),
-                     (const char *)p.payload.p);
-            redis_conn_drop(s->conn, why);
-            return (ptrdiff_t)in.n;
+    ptrdiff_t used = 1;
+    while (used > 0 && at < in.n) {
+        struct resp_push p[REDIS_SUB_AHEAD];
+        struct span channels[REDIS_SUB_AHEAD];
+        unsigned n = 0, messages = 0;
+        while (n < REDIS_SUB_AHEAD && at < in.n) {
+            used = resp_push_parse(span_of(in.p + at, in.n - at), s->cfg.max_payload, &p[n]);
+            if (used <= 0)
+                break;
+            at += (size_t)used;
+            if (p[n].kind == RESP_MESSAGE)
+                channels[messages++] = p[n].channel;
+            n++;
         }
-        case RESP_OTHER:
-            break;
+        s->cfg.coming(s->cfg.arg, channels, messages);
+        for (unsigned i = 0; i < n; i++) {
+            if (!take(s, &p[i]))
+                return (ptrdiff_t)in.n;
         }
     }
-    return (ptrdiff_t)at;
+    return used < 0 ? -1 : (ptrdiff_t)at;
 }
 
 /* ---- what is wanted ---- */

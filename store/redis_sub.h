@@ -12,6 +12,8 @@ struct metrics;
 struct redis_sub;
 struct redis_url;
 
+#define REDIS_SUB_AHEAD 16
+
 struct redis_sub_cfg {
     struct event_base *base;
     const struct redis_url *url; /* borrowed */
@@ -19,6 +21,8 @@ struct redis_sub_cfg {
     unsigned timeout_ms;
     size_t max_payload; /* a longer message drops the connection */
     void *arg;
+    /* Messages on these channels (at most REDIS_SUB_AHEAD) follow at once: what they need may be asked for. */
+    void (*coming)(void *arg, const struct span *channels, unsigned n);
     /* Both spans are borrowed until return. by_pattern: a pattern brought it; a channel that is wanted by its name too
      * brings it again. */
     void (*message)(void *arg, struct span channel, struct span payload, bool by_pattern);
