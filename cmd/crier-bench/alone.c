@@ -114,6 +114,8 @@ int alone_run(const struct options *o)
         report_count(&rep, "round", o->round);
         report_count(&rep, "subs", o->subs);
         report_text(&rep, "tls", o->tls ? o->tls : "any");
+        if (*o->key_kind)
+            report_text(&rep, "key_kind", o->key_kind);
         report_count(&rep, "resumed", a.resumed);
         report_number(&rep, "cpu_us_per_connect", (double)a.ns / 1000.0 / o->subs, 4);
         report_end(&rep);

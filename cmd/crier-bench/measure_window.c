@@ -38,6 +38,8 @@ void window_put_head(struct report *rep, const struct run *r, const char *bench)
     report_count(rep, "subs", o->subs);
     report_count(rep, "procs", o->procs);
     report_text(rep, "tls", secure ? (o->tls ? o->tls : "any") : "no");
+    if (*o->key_kind)
+        report_text(rep, "key_kind", o->key_kind);
 }
 
 /* Of each process where there are several. */

@@ -45,6 +45,7 @@ static const struct option_row ROWS[] = {
     ROW("other-pid", TEXT, other_pid, NULL, "processes reported beside them (Redis)"),
     ROW("label", TEXT, label, "", "repeated in the result"),
     ROW("tls", TEXT, tls, NULL, "1.2 or 1.3: this version only"),
+    ROW("key-kind", TEXT, key_kind, "", "what key the server has, repeated in the result (P-256)"),
     ROW("subs", COUNT, subs, "1000", "subscribers, or connections"),
     ROW("conns", COUNT, subs, NULL, "the same"),
     ROW("procs", COUNT, procs, "2", "client processes"),

@@ -22,8 +22,9 @@ struct options {
     const char *server_pid;  /* comma-separated */
     const char *other_pid;   /* comma-separated: a helper of the server, reported beside it (Redis) */
     const char *label;
-    const char *tls; /* 1.2 | 1.3 | NULL: whatever is negotiated */
-    unsigned subs;   /* connections, all processes together */
+    const char *tls;      /* 1.2 | 1.3 | NULL: whatever is negotiated */
+    const char *key_kind; /* of the server's key, repeated in the result; "" */
+    unsigned subs;        /* connections, all processes together */
     unsigned procs;
     unsigned rooms;    /* ROOM0, ROOM1, ... in turn; each connection is in all of them, or in one (spread) */
     unsigned size;     /* bytes of a payload */

@@ -102,27 +102,29 @@ static const struct kind KINDS[] = {
 static const struct {
     const char *over, *under;
 } RATIOS[] = {
-    {"crier", "floor joined"},                  //
-    {"crier", "floor send"},                    //
-    {"crier", "floor uring"},                   //
-    {"crier", "floor beat"},                    //
-    {"crier TLS", "floor TLS"},                 //
-    {"crier", "OpenSSL alone"},                 //
-    {"crier", "floor TLS"},                     //
-    {"crier resumed", "OpenSSL alone resumed"}, //
-    {"crier resumed", "crier"},                 //
-    {"crier stored", "floor send"},             //
-    {"crier stored by call", "floor send"},     //
-    {"nchan", "crier"},                         //
-    {"crier TLS", "crier"},                     //
-    {"nchan TLS", "crier TLS"},                 //
-    {"nchan resumed", "crier resumed"},         //
+    {"crier", "floor joined"},                   //
+    {"crier", "floor send"},                     //
+    {"crier, a send each", "floor send"},        //
+    {"crier", "floor uring"},                    //
+    {"crier", "floor beat"},                     //
+    {"crier TLS", "floor TLS"},                  //
+    {"crier", "OpenSSL alone"},                  //
+    {"crier", "floor TLS"},                      //
+    {"crier resumed", "OpenSSL alone resumed"},  //
+    {"crier resumed", "crier"},                  //
+    {"crier stored", "floor send"},              //
+    {"crier stored, a send each", "floor send"}, //
+    {"crier stored by call", "floor send"},      //
+    {"nchan", "crier"},                          //
+    {"crier TLS", "crier"},                      //
+    {"nchan TLS", "crier TLS"},                  //
+    {"nchan resumed", "crier resumed"},          //
 };
 
 struct row {
     const struct kind *kind;
     char label[40];
-    char tls[8]; /* the version, where it makes a scenario of its own */
+    char tls[8], key_kind[16]; /* version and key, where they make a scenario of its own */
     unsigned subs, rate, round;
     double ratio_value;
     double field[FIELDS];
@@ -170,8 +172,10 @@ static void read_row(struct table *t, const char *line)
     if (!r->kind)
         return;
     text_of(line, "label", r->label, sizeof r->label);
-    if (strcmp(bench, "handshake") == 0)
+    if (strcmp(bench, "handshake") == 0) {
         text_of(line, "tls", r->tls, sizeof r->tls);
+        text_of(line, "key_kind", r->key_kind, sizeof r->key_kind);
+    }
     double rate = number_of(line, "rate");
     r->subs = (unsigned)number_of(line, "subs");
     r->round = (unsigned)number_of(line, "round");
@@ -218,7 +222,8 @@ static double median(double *v, unsigned n)
 
 static bool same_scenario(const struct row *a, const struct row *b)
 {
-    return a->kind == b->kind && a->subs == b->subs && a->rate == b->rate && strcmp(a->tls, b->tls) == 0;
+    return a->kind == b->kind && a->subs == b->subs && a->rate == b->rate && strcmp(a->tls, b->tls) == 0 &&
+           strcmp(a->key_kind, b->key_kind) == 0;
 }
 
 static double median_field(const struct table *t, const struct row *like, size_t field, unsigned *rounds)
@@ -256,6 +261,8 @@ static void print_title(const struct table *t, const struct row *like, unsigned 
            messages ? "subscribers" : "connections");
     if (like->tls[0])
         printf(", TLS %s", like->tls);
+    if (like->key_kind[0])
+        printf(", key %s", like->key_kind);
     if (like->rate)
         printf(", %u messages/s", like->rate);
     else if (messages)
