@@ -46,6 +46,8 @@ void room_session_pump(struct session *ses);
 bool room_place(const struct session *ses, struct span room, uint64_t *seq) MUST_CHECK;
 /* The store answers again. */
 void rooms_store_back(struct shard *s);
+/* Have the rooms with something to give so many members together? */
+bool rooms_crowd(const struct shard *s, unsigned members);
 /* End of an inbox batch: what it has brought goes to the members, or begins to; the rest follows in the next turns. */
 void rooms_turn_end(struct shard *s);
 /* All that is left, now. */

@@ -10,6 +10,10 @@
  * collected for the next walk, so that every member has the room's messages in their order. Rooms with history, whose
  * members compare their place with the room's, are walked in one go.
  *
+ * Slices are small: what a slice's connections need is in the processor's caches when their writes begin, and more
+ * comes for the room meanwhile. Rooms that are written in a few milliseconds are not cut, for where two of them share
+ * members, their slices would go over them in different turns, and so in more writes.
+ *
  * What a turn costs is writes, and a connection is written to once a turn however much it is given. So a slice is
  * counted in connections that had nothing to write before: several busy rooms with the same members go over the same
  * ones together, and their messages meet in one write.
@@ -28,14 +32,20 @@
 
 #define BATCH_MAX   256 /* messages of one room in one turn; more make two rounds */
 #define BLOCK_BYTES (64 * 1024)
-#define SLICE       256u           /* connections given something to write in one turn, by all rooms together */
-#define AHEAD       6u             /* members between asking for their memory and using it */
-#define VISITS      (128u * SLICE) /* members served in one turn, many of them for another room already */
+#define AHEAD       6u   /* members between asking for their memory and using it */
+#define WHOLE       640u /* rooms of so many members are given out in one turn, and as many of them as have so many */
+#define SLICE       64u  /* what a turn gives to larger ones, all together */
+#define VISITS      (100u * WHOLE) /* members served in one turn, many of them for another room already */
 
-/* What is left of a turn. */
+/* What is left of a turn; `whole` and `slice` in connections that had nothing to write before. */
 struct budget {
-    uint32_t clean, visits;
+    uint32_t whole, slice, visits;
 };
+
+static uint32_t *share_of(const struct room *r, struct budget *b)
+{
+    return r->count > WHOLE ? &b->slice : &b->whole;
+}
 
 static void be_busy(struct shard *s, struct room *r)
 {
@@ -176,16 +186,17 @@ static void look_ahead(const struct room *r)
  */
 static void serve(struct room *r, struct budget *b, bool all)
 {
+    uint32_t *share = share_of(r, b);
     bool was_held = r->held;
     r->held = true;
     while (r->walk->left > 0) {
         const struct member *m = &r->members[r->walk->left - 1];
         look_ahead(r);
         bool clean = !m->session->conn->dirty;
-        if (!all && (b->visits == 0 || (clean && b->clean == 0)))
+        if (!all && (b->visits == 0 || (clean && *share == 0)))
             break;
         b->visits -= b->visits > 0;
-        b->clean -= clean && b->clean > 0;
+        *share -= clean && *share > 0;
         r->walk->left--; /* before: it may be closed, and be gone */
         deliver_to(r->walk, m->session, m->slot);
     }
@@ -270,7 +281,7 @@ static bool begin_on_heap(struct room *r)
 /* Serves the room's next members, or all of a room that fits. */
 static void step(struct shard *s, struct room *r, struct budget *b)
 {
-    if (!r->walk && (r->history || r->count <= b->clean || !begin_on_heap(r))) {
+    if (!r->walk && (r->history || r->count <= *share_of(r, b) || !begin_on_heap(r))) {
         flush(s, r, b);
         return;
     }
@@ -290,12 +301,20 @@ static bool has_its_turn(const struct room *r, struct budget *b)
     if (b->visits == 0)
         return false;
     b->visits--;
-    return b->clean > 0 || at == 0 || r->members[at - 1].session->conn->dirty;
+    return *share_of(r, b) > 0 || at == 0 || r->members[at - 1].session->conn->dirty;
+}
+
+bool rooms_crowd(const struct shard *s, unsigned members)
+{
+    unsigned sum = 0;
+    for (const struct list *l = s->busy_rooms.next; l != &s->busy_rooms && sum < members; l = l->next)
+        sum += CONTAINER_OF(l, struct room, busy)->count;
+    return sum >= members;
 }
 
 void rooms_turn_end(struct shard *s)
 {
-    struct budget b = {SLICE, VISITS};
+    struct budget b = {.whole = WHOLE, .slice = SLICE, .visits = VISITS};
     struct list now, *node; /* each room once a turn */
     list_init(&now);
     while ((node = list_pop(&s->busy_rooms)) != NULL)
