@@ -42,8 +42,7 @@ struct conn_proto {
     void (*call_done)(struct conn *c, struct call *call);
     /* The connection's timer fired (conn_timer). */
     void (*timer)(struct conn *c);
-    /* The connection is being closed: let go of what c->ext points to. Called once; c->ext itself goes with the turn.
-     */
+    /* The connection is being closed: let go of what c->ext points to (it goes itself with the turn). Called once. */
     void (*gone)(struct conn *c);
     /* The broker stops: say goodbye and finish. */
     void (*drain)(struct conn *c);
