@@ -1,5 +1,6 @@
 #include "core/base.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 
 char *span_dup(struct span s)
@@ -13,4 +14,11 @@ char *span_dup(struct span s)
         memcpy(copy, s.p, s.n);
     copy[s.n] = '\0';
     return copy;
+}
+
+void heap_trim(void)
+{
+#ifdef __GLIBC__
+    (void)malloc_trim(0);
+#endif
 }

@@ -54,6 +54,10 @@ static inline void prefetch(const void *p, size_t n)
         __builtin_prefetch((const uint8_t *)p + at);
 }
 
+/* Gives memory that is free within the heap back to the system, where the C library can (glibc: malloc_trim). Takes
+ * some tenths of a millisecond. */
+void heap_trim(void);
+
 /* New NUL-terminated copy of a span (embedded NULs are kept); NULL when memory is out. Caller frees. */
 char *span_dup(struct span s) MUST_CHECK;
 

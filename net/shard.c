@@ -40,7 +40,8 @@
 #include "net/user.h"
 
 #define INBOX_BATCH 512
-#define CROWD       64 /* members */
+#define CROWD       64   /* members */
+#define TRIM_AFTER  1024 /* connections */
 
 struct shard_thread {
     struct shard shard; /* first: the public struct is the start of this one */
@@ -335,6 +336,16 @@ static void hand_over(struct shard *s)
     }
 }
 
+/* The heap does not shrink by itself when a wave of clients has gone: their memory lies between that of others. Once
+ * for a few thousand of them, and for at least as many as are here. */
+static void count_freed(struct shard *s)
+{
+    if (++s->freed < TRIM_AFTER || s->freed < s->conns.count)
+        return;
+    s->freed = 0;
+    heap_trim();
+}
+
 static void reap(struct shard *s)
 {
     struct conn *c = s->graveyard;
@@ -346,6 +357,7 @@ static void reap(struct shard *s)
             s->graveyard = c;
         } else {
             conn_free(c);
+            count_freed(s);
         }
         c = next;
     }

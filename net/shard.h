@@ -52,6 +52,7 @@ struct shard {
     uint64_t next_ticket;   /* of rooms and their fetches: tells answers apart */
     struct conn *dirty;     /* to flush at the end of the turn */
     struct conn *graveyard; /* to free at the end of the turn */
+    size_t freed;           /* connections, since the heap was last trimmed */
 
     struct map users;                   /* struct user (net/user.h) */
     struct map rooms;                   /* struct room (net/room.h) */
