@@ -47,11 +47,13 @@ static inline bool span_eq(struct span a, struct span b)
 /* For printf("%.*s", SPAN_ARG(s)). */
 #define SPAN_ARG(s) (int)(s).n, (const char *)(s).p
 
-/* Asks for n bytes of memory, which are going to be used in a moment, without waiting for them. */
+/* Asks for n bytes of memory (any address will do), which are going to be used in a moment, without waiting for them.
+ */
 static inline void prefetch(const void *p, size_t n)
 {
     for (size_t at = 0; at < n; at += 64)
-        __builtin_prefetch((const uint8_t *)p + at);
+        __builtin_prefetch((const void *)((uintptr_t)p + at));
+    __builtin_prefetch((const void *)((uintptr_t)p + n - 1)); /* it may begin within a cache line */
 }
 
 /* Gives memory that is free within the heap back to the system, where the C library can (glibc: malloc_trim). Takes

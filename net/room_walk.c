@@ -32,7 +32,7 @@
 
 #define BATCH_MAX   256 /* messages of one room in one turn; more make two rounds */
 #define BLOCK_BYTES (64 * 1024)
-#define AHEAD       6u   /* members between asking for their memory and using it */
+#define AHEAD       4u   /* members between asking for their memory and using it */
 #define WHOLE       640u /* rooms of so many members are given out in one turn, and as many of them as have so many */
 #define SLICE       64u  /* what a turn gives to larger ones, all together */
 #define VISITS      (100u * WHOLE) /* members served in one turn, many of them for another room already */
@@ -171,15 +171,17 @@ static void deliver_to(struct walk *w, struct session *ses, unsigned slot)
     }
 }
 
-/* Of thousands of members little is in the processor's caches: asks for the session of one and the connection of
- * another that soon have their turn. */
+/* Of thousands of members little is in the processor's caches: asks for the session of one that soon has its turn, the
+ * connection of a second and what waits there of a third. */
 static void look_ahead(const struct room *r)
 {
     uint32_t at = r->walk->left;
-    if (at > 2 * AHEAD)
-        prefetch(r->members[at - 1 - 2 * AHEAD].session, SESSION_HOT);
-    if (at > AHEAD)
-        prefetch(r->members[at - 1 - AHEAD].session->conn, CONN_HOT);
+    if (at <= 3 * AHEAD)
+        return;
+    const struct member *m = &r->members[at - 1];
+    prefetch((m - 3 * AHEAD)->session, SESSION_HOT);
+    prefetch((m - 2 * AHEAD)->session->conn, CONN_HOT);
+    __builtin_prefetch((m - AHEAD)->session->conn->out.ring);
 }
 
 /* Serves as many as the budget allows, or takes from it what serving all of them is. The room is not freed meanwhile.

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 
 #define ROWS_MAX   1024
-#define FIELDS     8
+#define FIELDS     9
 #define LINE_BYTES 32768
 
 struct column {
@@ -32,6 +32,7 @@ static const struct kind KINDS[] = {
     {"fanout",
      "cpu_us_per_delivery",
      {{"cpu_us_per_delivery", "CPU-us/delivery", 1, 3},
+      {"cpu_user_share", "in user space, %", 100, 0},
       {"deliveries_per_s", "deliveries/s", 1, 0},
       {"server_cores", "server cores", 1, 2},
       {"deliveries_per_read", "deliveries/read", 1, 1},
@@ -42,6 +43,7 @@ static const struct kind KINDS[] = {
     {"unicast",
      "cpu_us_per_delivery",
      {{"cpu_us_per_delivery", "CPU-us/delivery", 1, 2},
+      {"cpu_user_share", "in user space, %", 100, 0},
       {"deliveries_per_s", "deliveries/s", 1, 0},
       {"other_cpu_us_per_message", "Redis us/message", 1, 2},
       {"p50_us", "p50 ms", 1e-3, 2},
@@ -51,6 +53,7 @@ static const struct kind KINDS[] = {
     {"sse",
      "cpu_us_per_delivery",
      {{"cpu_us_per_delivery", "CPU-us/delivery", 1, 3},
+      {"cpu_user_share", "in user space, %", 100, 0},
       {"deliveries_per_s", "deliveries/s", 1, 0},
       {"deliveries_per_read", "deliveries/read", 1, 1},
       {"p50_us", "p50 ms", 1e-3, 2},
