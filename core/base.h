@@ -57,7 +57,7 @@ static inline void prefetch(const void *p, size_t n)
 }
 
 /* Gives memory that is free within the heap back to the system, where the C library can (glibc: malloc_trim). Takes
- * some tenths of a millisecond. */
+ * the longer the more of it there is. */
 void heap_trim(void);
 
 /* New NUL-terminated copy of a span (embedded NULs are kept); NULL when memory is out. Caller frees. */

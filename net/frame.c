@@ -21,7 +21,7 @@ struct frame *frame_new(struct blob *b)
     struct frame *f = calloc(1, sizeof *f);
     if (!f)
         return NULL;
-    f->refs = 1;
+    f->refs = f->messages = 1;
     f->len = b->len;
     f->data = b->data;
     f->blob = b;
@@ -33,7 +33,7 @@ struct frame *frame_copy(struct span s)
     struct frame *f = malloc(sizeof *f + s.n);
     if (!f)
         return NULL;
-    *f = (struct frame){.refs = 1, .len = (uint32_t)s.n, .data = (uint8_t *)(f + 1)};
+    *f = (struct frame){.refs = 1, .messages = 1, .len = (uint32_t)s.n, .data = (uint8_t *)(f + 1)};
     if (s.n)
         memcpy(f + 1, s.p, s.n);
     return f;
@@ -55,7 +55,7 @@ struct frame *frame_join(const struct frame *a, const struct frame *b)
     if (b->len > FRAME_JOIN_MOST || a->len > FRAME_JOIN_MOST - b->len)
         return NULL;
     uint32_t len = a->len + b->len, cap = a->cap;
-    bool open = cap >= len && a->blob->len == a->len;
+    bool open = cap && cap >= len && a->blob->len == a->len;
     if (!open)
         cap = len < JOIN_FIRST ? JOIN_FIRST : FRAME_JOIN_MOST;
     struct blob *blob = open ? blob_ref(a->blob) : open_blob(a, cap);
@@ -67,6 +67,7 @@ struct frame *frame_join(const struct frame *a, const struct frame *b)
     memcpy(blob->data + a->len, b->data, b->len);
     blob->len = f->len = len;
     f->cap = cap;
+    f->messages = a->messages + b->messages;
     f->born_us = a->born_us;
     return f;
 }

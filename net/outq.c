@@ -129,15 +129,15 @@ static void count_drop(struct outq_drops *d, enum pass pass, const struct frame 
     const char *why = "slow";
     switch (pass) {
     case PASS_LOW:
-        d->low++;
+        d->low += f->messages;
         break;
     case PASS_SUPERSEDED:
-        d->collapsed++;
+        d->collapsed += f->messages;
         why = "collapsed";
         break;
     case PASS_UNKEYED:
     case PASS_ANY_NORMAL:
-        d->normal++;
+        d->normal += f->messages;
         break;
     }
     if (f->tracked && d->tell)

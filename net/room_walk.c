@@ -148,6 +148,7 @@ static struct frame *build_block(struct walk *w, struct session *ses)
         at += f->len;
     }
     block->born_us = w->jobs[0]->born_us;
+    block->messages = w->n;
     return block;
 }
 

@@ -218,6 +218,27 @@ static void assert_bytes(const struct frame *f, const char *want)
     assert_memory_equal(f->data, want, f->len);
 }
 
+/* What goes is counted in messages, however many stand in one entry. */
+static void drops_count_messages(void **state)
+{
+    (void)state;
+    struct outq q;
+    struct outq_drops d = {0};
+    static uint8_t bytes[400];
+    struct frame *f = frame_copy(span_of(bytes, sizeof bytes)), *two = frame_join(f, f), *three = frame_join(two, f);
+    assert_int_equal(two->messages, 2);
+    outq_init(&q);
+    assert_int_equal(outq_push(&q, two, OUT_LOW, &limits, &d), OUT_OK);
+    assert_int_equal(outq_push(&q, f, OUT_NORMAL, &limits, &d), OUT_OK);
+    assert_int_equal(d.low, 2);
+    assert_int_equal(outq_push(&q, three, OUT_LOW, &limits, &d), OUT_DROPPED_SELF);
+    assert_int_equal(d.low, 5);
+    outq_fini(&q);
+    frame_unref(f);
+    frame_unref(two);
+    frame_unref(three);
+}
+
 /* What was joined first keeps its bytes, whatever comes behind it, and whoever else is joined to it. */
 static void joined_frames_share_memory(void **state)
 {
@@ -313,6 +334,7 @@ int main(void)
         cmocka_unit_test(one_large_message_always_fits),
         cmocka_unit_test(pinned_head_is_untouched),
         cmocka_unit_test(sums_hold_under_random_use),
+        cmocka_unit_test(drops_count_messages),
         cmocka_unit_test(joined_frames_share_memory),
         cmocka_unit_test(joining_ends_somewhere),
         cmocka_unit_test(a_joint_remembers_the_last),
