@@ -12,7 +12,7 @@
 struct frame {
     uint32_t refs;
     uint32_t len;
-    uint32_t cap; /* how many bytes its blob may come to have; 0: it is not one to write behind (frame_join) */
+    uint32_t cap;      /* how many bytes its blob may come to have; 0: it is not one to write behind (frame_join) */
     uint32_t messages; /* how many are in it, if they are any */
     const uint8_t *data;
     struct blob *blob;
