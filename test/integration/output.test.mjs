@@ -9,6 +9,9 @@ const ROOMS = 40;
 const CLIENTS = 60;
 const BURSTS = 15;
 
+/* Nobody is too slow here, whatever the machine. */
+const PATIENT = ['--max-rooms', '100', '--outq-soft', '64MiB', '--outq-hard', '128MiB', '--outq-count', '100000'];
+
 /* Clients of both codecs and of a compressed connection; each is in two thirds of the rooms, every third in all. */
 const isIn = (client, room) => client % 3 === 0 || (client + room) % 3 !== 0;
 
@@ -16,7 +19,7 @@ for (const args of [[], ['--no-io-uring']]) {
   for (const shards of [1, 3]) {
     scenario(`bursts to overlapping rooms: all, once, in order ${[`${shards} shards`, ...args].join(' ')}`, { core: shards === 1 }, async (ctx) => {
       const { redis, backend } = await ctx.redis();
-      const broker = await ctx.broker({ redis, prefix: ctx.newPrefix(), shards, args: [...args, '--max-rooms', '100'] });
+      const broker = await ctx.broker({ redis, prefix: ctx.newPrefix(), shards, args: [...args, ...PATIENT] });
       await until(async () => (await broker.request('GET', '/readyz')).status === 200, '/readyz');
       const clients = await Promise.all(
         range(CLIENTS).map(async (i) => {
@@ -40,7 +43,7 @@ for (const args of [[], ['--no-io-uring']]) {
           assert.deepEqual(got, range(BURSTS), `client ${i}, room r${r}`);
         }
       }
-      assert.equal(await broker.metric('crier_messages_dropped_total'), 0);
+      assert.equal(await broker.metric('crier_drops_total'), 0);
     });
   }
 }

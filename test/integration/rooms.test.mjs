@@ -128,6 +128,7 @@ for (const store of STORES) {
     one.terminate();
     await two.close();
     await join(await ctx.client(broker, { user: 'bob' }), 'h.1');
+    await watcher.next('presence', (m) => m.user === 'bob'); // what two users do has no order of its own
     three.close();
     await watcher.next('presence', (m) => m.user === 'alice' && m.change === 'leave');
     const rest = watcher.frames.filter((m) => m.type === 'presence').map((m) => `${m.user} ${m.change}`);
