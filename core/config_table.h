@@ -27,7 +27,7 @@ struct option {
     size_t offset;     /* in struct config; for OPT_ACTION the enum config_action */
     uint64_t min, max; /* of a number, in the field's unit */
     const char *def;   /* as it would be written; NULL: none */
-    const char *arg;   /* placeholder in --help; NULL: takes no value */
+    const char *arg;   /* what stands for the value in --help; NULL: takes no value */
     const char *help;
     /* What is wrong with a value and what would be right, as the end of a sentence; NULL: it is good. */
     const char *(*wrong)(const char *value);

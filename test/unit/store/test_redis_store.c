@@ -342,11 +342,11 @@ static void missing_functions_are_loaded_again(void **state)
 static void newer_functions_are_kept_and_older_replaced(void **state)
 {
     struct bench *b = *state;
-    static const char stub[] = "#!lua name=crier\n"
-                               "redis.register_function{function_name='crier_version',"
-                               "callback=function() return %d end,flags={'no-writes'}}\n";
+    static const char source[] = "#!lua name=crier\n"
+                                 "redis.register_function{function_name='crier_version',"
+                                 "callback=function() return %d end,flags={'no-writes'}}\n";
     char lib[300];
-    snprintf(lib, sizeof(lib), stub, 1000);
+    snprintf(lib, sizeof(lib), source, 1000);
     cmd("FUNCTION LOAD REPLACE %s", lib);
     struct bench *c = malloc(sizeof(*c));
     bench_init(c, server.url, "other:", "node-9.x");
@@ -354,7 +354,7 @@ static void newer_functions_are_kept_and_older_replaced(void **state)
     BENCH_WAIT(c, metric_get(&c->metrics, M_REDIS_ERRORS) > 0); /* its calls are not there */
     assert_int_equal(cmd("FCALL crier_version 0")->integer, 1000);
     bench_close(c);
-    snprintf(lib, sizeof(lib), stub, 0);
+    snprintf(lib, sizeof(lib), source, 0);
     cmd("FUNCTION LOAD REPLACE %s", lib);
     open_bench(c, "other:", "node-9.x");
     assert_true(cmd("FCALL crier_version 0")->integer > 0);
