@@ -68,6 +68,7 @@ void msg_drop(void *arg, struct item it)
     case MSG_STORE_STATE:
     case MSG_STOP:
     case MSG_STOPPED:
+    case MSG_FREED:
         break;
     }
 }

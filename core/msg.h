@@ -23,6 +23,7 @@ enum msg_kind {
     MSG_MOVE,        /* shard -> shard; ptr: struct conn (net/), detached from its old event base */
     MSG_STOP,        /* main -> all; arg: enum stop_phase */
     MSG_STOPPED,     /* shard -> dispatcher -> main */
+    MSG_FREED,       /* shard -> main; a wave of connections has gone, their memory can go back to the system */
 };
 
 enum stop_phase {

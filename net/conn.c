@@ -591,6 +591,25 @@ void conn_timer(struct conn *c, uint32_t delay_ms)
         wheel_arm(&c->shard->wheel, &c->timer, c->shard->now_ms, delay_ms);
 }
 
+void conn_timer_at_flush(struct conn *c)
+{
+    if (c->want_write) { /* nothing leaves with this turn */
+        conn_timer(c, 1);
+        return;
+    }
+    c->timer_due = true;
+    conn_mark_dirty(c);
+}
+
+void conn_before_flush(struct conn *c)
+{
+    if (!c->timer_due || c->corked)
+        return;
+    c->timer_due = false;
+    if (c->state == CONN_OPEN)
+        c->proto->timer(c);
+}
+
 void conn_timer_fired(struct conn *c)
 {
     if (c->state == CONN_FINISHING)
@@ -716,7 +735,7 @@ bool conn_hand_over(struct conn *c)
 void conn_adopt(struct shard *s, struct conn *c)
 {
     c->shard = s;
-    c->dirty = c->resuming = c->paused = false;
+    c->dirty = c->resuming = c->paused = c->timer_due = false;
     set_state(c, CONN_OPEN);
     metric_add(s->m, M_OUTQ_BYTES, c->out.bytes);
     if (!register_here(c) || !arm(c)) {

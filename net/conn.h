@@ -63,7 +63,8 @@ struct conn {
     enum conn_state state : 8;
     enum close_reason reason : 8;
     bool dirty : 1, paused : 1, corked : 1, want_write : 1, ending : 1, resuming : 1, public : 1, shut : 1;
-    uint8_t armed;           /* what its socket is waited for (net/sockets.h) */
+    bool timer_due : 1;
+    uint8_t armed : 2;       /* what its socket is waited for (net/sockets.h) */
     struct conn *next_dirty; /* shard.dirty */
 
     void *ext; /* the proto's own */
@@ -87,8 +88,7 @@ struct conn {
 struct conn *conn_new(struct shard *s, int fd, const struct sockaddr_storage *peer, bool tls, bool public,
                       bool (*begin)(struct conn *c));
 
-/* Copies bytes into the output queue (HTTP answers, control frames; never dropped). False: the connection is being
- * closed. */
+/* Copies bytes into the output queue (HTTP answers, control frames; never dropped). False: it is being closed. */
 bool conn_write(struct conn *c, struct span bytes);
 /* Queues a message frame under the policy of its class (net/outq.h) and counts what was dropped. OUT_OVER: the caller
  * closes it. */
@@ -104,13 +104,13 @@ bool conn_backlogged(const struct conn *c);
 /* Throws away what is queued and not yet begun (a slow client that is to be told so). */
 void conn_drop_queued(struct conn *c);
 
-/* Stops and resumes input (a request is being answered, the dispatcher is congested). Kept bytes are given again on
- * resume, from the loop, not from inside this call. */
+/* Stops and resumes input (a request is being answered). Kept bytes are given again on resume, from the loop. */
 void conn_pause(struct conn *c);
 void conn_resume(struct conn *c);
 
-/* (Re)arms the connection's one timer. */
+/* (Re)arms the connection's one timer; at_flush: it fires before this turn's output leaves, for one write of both. */
 void conn_timer(struct conn *c, uint32_t delay_ms);
+void conn_timer_at_flush(struct conn *c);
 
 /* Closes at once. The one way a connection ends: reason counted and logged, proto->gone called, freed at the end of the
  * turn. */
@@ -136,13 +136,13 @@ bool conn_may_batch(const struct conn *c);
 void conn_batch_sent(struct conn *c, ssize_t n);
 void conn_resumed(struct conn *c);
 void conn_timer_fired(struct conn *c);
+void conn_before_flush(struct conn *c);
 bool conn_hand_over(struct conn *c); /* true: it has left this shard and must not be touched */
 void conn_free(struct conn *c);
 void conn_adopt(struct shard *s, struct conn *c);
 /* Has the kernel nothing left to send, and the output queue neither? */
 bool conn_sent_all(const struct conn *c);
-/* The peer's kernel must acknowledge what was written within this time, or the connection breaks: for clients that have
- * nothing to say. */
+/* The peer's kernel must acknowledge what was written within this time, or the connection breaks (silent clients). */
 void conn_peer_timeout(struct conn *c, unsigned ms);
 /* Milliseconds since anything came from the peer. */
 uint32_t conn_silent_ms(const struct conn *c);

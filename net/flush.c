@@ -2,10 +2,10 @@
  * flush.c - the end of a turn: the output of all connections that have some.
  *
  * Idea: one send() a connection costs a system call each, which is most of what a message to a single user costs. With
- * io_uring (--io-uring) the sends of all plain connections of a turn go into one submission. They do not wait
- * (MSG_DONTWAIT), so all results are there when the submission returns, and nothing outlives the turn: what a send
- * borrows, an entry at the head of its queue or a copy in the arena, has to last only that long. Entries on offer are
- * pinned until then.
+ * io_uring (unless --no-io-uring) the sends of all plain connections of a turn go into one submission. They do not
+ * wait (MSG_DONTWAIT), so all results are there when the submission returns, and nothing outlives the turn: what a
+ * send borrows, an entry at the head of its queue or a copy in the arena, has to last only that long. Entries on offer
+ * are pinned until then.
  *
  * TLS, and queues of many or large entries, are written one by one as without a ring; so is everything once the kernel
  * refuses the ring. A connection has at most one send in a run, hence no gap in its stream: a short send is continued
@@ -105,6 +105,7 @@ void flush_dirty(struct shard *s)
         struct conn *c = s->dirty;
         bool alone = !c->next_dirty && !(s->flusher && s->flusher->queued); /* a ring for one is no gain */
         s->dirty = c->next_dirty;
+        conn_before_flush(c);
         if (alone || !queue(s, c))
             conn_flush(c);
         if (!s->dirty && s->flusher)

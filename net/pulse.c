@@ -52,8 +52,10 @@ void pulse_want(struct pulse *p, struct session *s)
     if (s->evidence_due || p->out)
         return;
     s->evidence_due = true;
-    bool soon = now32(c) - p->last_ms >= EVIDENCE_MS && s->ack_mode == ACK_AUTO;
-    conn_timer(c, soon ? 1 : at_most(EVIDENCE_MS, c->shard->cfg->ping_ms));
+    if (now32(c) - p->last_ms >= EVIDENCE_MS && s->ack_mode == ACK_AUTO)
+        conn_timer_at_flush(c);
+    else
+        conn_timer(c, at_most(EVIDENCE_MS, c->shard->cfg->ping_ms));
 }
 
 void pulse_proven(struct pulse *p, struct session *s)

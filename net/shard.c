@@ -244,6 +244,7 @@ static void take(void *arg, struct item it)
             drain(s);
         break;
     case MSG_STOPPED:
+    case MSG_FREED:
         break;
     }
 }
@@ -336,14 +337,14 @@ static void hand_over(struct shard *s)
     }
 }
 
-/* The heap does not shrink by itself when a wave of clients has gone: their memory lies between that of others. Once
- * for a few thousand of them, and for at least as many as are here. */
-static void count_freed(struct shard *s)
+/* The heap does not shrink by itself when a wave of clients has gone: their memory lies between that of others. Main,
+ * which serves nobody, is asked to see to it once for a few thousand of them, and for at least as many as are here. */
+static void tell_freed(struct shard *s)
 {
-    if (++s->freed < TRIM_AFTER || s->freed < s->conns.count)
+    if (s->freed < TRIM_AFTER || s->freed < s->conns.count)
         return;
-    s->freed = 0;
-    heap_trim();
+    if (inbox_push(s->env->main, s->index, (struct item){.kind = MSG_FREED, .arg = s->index}))
+        s->freed = 0;
 }
 
 static void reap(struct shard *s)
@@ -357,7 +358,7 @@ static void reap(struct shard *s)
             s->graveyard = c;
         } else {
             conn_free(c);
-            count_freed(s);
+            s->freed++;
         }
         c = next;
     }
@@ -385,6 +386,7 @@ static void end_turn(struct shard_thread *t)
     census_retry(s);
     reap(s);
     arm_tick(s);
+    tell_freed(s);
     tell_stopped(t);
     metric_add(s->m, M_LOOP_TURNS, 1);
 }
@@ -420,6 +422,7 @@ static struct event_base *new_base(void)
 static bool set_up(struct shard *s, const struct listen_socket *socks, unsigned n)
 {
     s->now_ms = clock_mono_ms();
+    s->ping_nonce = random_u64();
     wheel_init(&s->wheel, s->now_ms);
     idmap_init(&s->conns, offsetof(struct conn, id));
     map_init(&s->users);

@@ -49,10 +49,11 @@ struct shard {
     struct listener *listeners;
     struct idmap conns; /* by id: all connections that are not dead */
     uint64_t next_conn;
+    uint64_t ping_nonce;    /* of the last ping; begins anywhere */
     uint64_t next_ticket;   /* of rooms and their fetches: tells answers apart */
     struct conn *dirty;     /* to flush at the end of the turn */
     struct conn *graveyard; /* to free at the end of the turn */
-    size_t freed;           /* connections, since the heap was last trimmed */
+    size_t freed;           /* connections, since main was last asked to trim the heap */
 
     struct map users;                   /* struct user (net/user.h) */
     struct map rooms;                   /* struct room (net/room.h) */

@@ -15,7 +15,6 @@
 
 #include "core/buf.h"
 #include "core/config.h"
-#include "core/hash.h"
 #include "net/shard.h"
 #include "net/ws.h"
 
@@ -109,7 +108,8 @@ static void send_ping(struct conn *c)
         buf_fini(&b);
         return;
     }
-    random_bytes(w->ping_nonce, sizeof w->ping_nonce);
+    uint64_t nonce = ++c->shard->ping_nonce;
+    memcpy(w->ping_nonce, &nonce, sizeof w->ping_nonce);
     (void)send_frame(c, WS_PING, span_of(w->ping_nonce, sizeof w->ping_nonce));
 }
 

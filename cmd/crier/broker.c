@@ -63,6 +63,7 @@ struct broker {
 
     bool store_known;
     unsigned nstopped;
+    bool freed; /* clients have left: the heap is to be trimmed */
 };
 
 void broker_node_name(const struct config *cfg, char *out, size_t len)
@@ -298,6 +299,9 @@ static void take(void *arg, struct item it)
     case MSG_STOPPED:
         b->nstopped++;
         break;
+    case MSG_FREED:
+        b->freed = true;
+        break;
     case MSG_JOB:
     case MSG_BEHIND:
     case MSG_ROOM_BEHIND:
@@ -316,6 +320,9 @@ static void take(void *arg, struct item it)
 void broker_read(struct broker *b)
 {
     (void)inbox_drain(b->in_main, 256, take, b);
+    if (b->freed) /* once for all shards that a wave of clients has left */
+        heap_trim();
+    b->freed = false;
 }
 
 bool broker_store_known(const struct broker *b)
