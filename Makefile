@@ -16,7 +16,7 @@ ifeq ($(filter -j%,$(MAKEFLAGS)),)
 MAKEFLAGS += -j$(shell nproc)
 endif
 
-PKG    := libevent libevent_openssl openssl hiredis libjwt zlib
+PKG    := libevent libevent_openssl openssl hiredis libjwt liburing zlib
 MSGPACK = $(shell pkg-config --exists msgpack-c 2>/dev/null && echo msgpack-c || echo msgpack)
 # Asked once, lazily: scripts/bootstrap may still have to install pkg-config and the libraries.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PKG) $(MSGPACK) 2>/dev/null))$(PKG_CFLAGS)

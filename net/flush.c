@@ -18,10 +18,10 @@
 #include <stdlib.h>
 
 #include "core/log.h"
-#include "core/uring.h"
 #include "net/conn.h"
 #include "net/shard.h"
 #include "net/tls.h"
+#include "net/uring.h"
 
 enum {
     RING = 512,            /* sends of one submission */

@@ -9,11 +9,11 @@
 #include "floor.h"
 
 #include "core/list.h"
-#include "core/uring.h"
 #include "proto/ws_frame.h"
 #include "wire.h"
 
 #include <errno.h>
+#include <liburing.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,8 +47,9 @@ struct floor {
     struct line **subs; /* by index */
     unsigned nsubs;
     bool joined;
-    struct uring *uring; /* NULL: plain sends */
-    unsigned beat_ms;    /* 0: no pings */
+    bool uring; /* all sends of a batch in one system call */
+    struct io_uring ring;
+    unsigned beat_ms; /* 0: no pings */
     struct list beats;
     int ep;
     uint8_t feed[FEED_BUF + 65536];
@@ -87,17 +88,20 @@ static void keep_late(struct floor *f, struct line *l, const uint8_t *p, size_t 
     l->late_n += n;
 }
 
-static void ring_done(void *arg, void *tag, int32_t result)
-{
-    bool *whole = arg;
-    *whole = *whole && result >= 0 && (uint32_t)result == (uint32_t)(uintptr_t)tag;
-}
-
-/* A short send in a ring cannot be mended: later bytes of the same socket may be out already. */
+/* All results are there when it returns: sends that do not wait are over when they are submitted. A short one cannot be
+ * mended: later bytes of the same socket may be out already. */
 static void ring_run(struct floor *f)
 {
-    bool whole = true;
-    if (uring_run(f->uring, ring_done, &whole) && whole)
+    const struct io_uring_cqe *c;
+    unsigned head, done = 0, n = io_uring_sq_ready(&f->ring);
+    bool whole = n == 0 || io_uring_submit_and_wait(&f->ring, n) == (int)n;
+    io_uring_for_each_cqe(&f->ring, head, c)
+    {
+        whole = whole && c->res >= 0 && (uint64_t)c->res == c->user_data;
+        done++;
+    }
+    io_uring_cq_advance(&f->ring, done);
+    if (whole && done == n)
         return;
     fprintf(stderr, "crier-bench: a socket had no room for a send of the ring: a smaller --window is needed\n");
     _exit(1);
@@ -106,8 +110,13 @@ static void ring_run(struct floor *f)
 static void deliver(struct floor *f, struct line *l, const uint8_t *p, size_t n)
 {
     if (f->uring) {
-        while (!uring_send(f->uring, l->fd, p, n, (void *)(uintptr_t)n))
+        struct io_uring_sqe *e = io_uring_get_sqe(&f->ring);
+        if (!e) { /* full */
             ring_run(f);
+            e = io_uring_get_sqe(&f->ring);
+        }
+        io_uring_prep_send(e, l->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+        io_uring_sqe_set_data64(e, n);
         return;
     }
     ssize_t r = l->late_n ? 0 : send(l->fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -352,21 +361,23 @@ int floor_serve(struct board *b, const struct options *o)
     struct floor *f = calloc(1, sizeof *f);
     if (!f)
         return 1;
-    bool uring = strcmp(o->mode, "uring") == 0;
     f->board = b;
     f->nsubs = o->subs;
     f->joined = strcmp(o->mode, "joined") == 0;
     f->beat_ms = strcmp(o->mode, "beat") == 0 ? o->beat * 1000 : 0;
     list_init(&f->beats);
-    f->uring = uring ? uring_new(RING) : NULL;
-    int status = 1;
-    if ((uring && !f->uring) || start(f) < 0) {
+    f->uring = strcmp(o->mode, "uring") == 0;
+    int status = 1, ring = f->uring ? io_uring_queue_init(RING, &f->ring, 0) : 0;
+    if (ring < 0) {
+        fprintf(stderr, "crier-bench: no io_uring here: %s\n", strerror(-ring));
+    } else if (start(f) < 0) {
         perror("crier-bench: the floor server cannot start");
     } else {
         serve(f);
         status = 0;
     }
-    uring_free(f->uring);
+    if (f->uring && ring == 0)
+        io_uring_queue_exit(&f->ring);
     free(f->subs);
     free(f);
     return status;

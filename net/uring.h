@@ -1,8 +1,8 @@
 /*
  * uring.h - many sends in one system call (io_uring). One thread uses a ring at a time.
  */
-#ifndef CORE_URING_H
-#define CORE_URING_H
+#ifndef NET_URING_H
+#define NET_URING_H
 
 #include "core/base.h"
 

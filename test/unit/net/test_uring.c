@@ -2,7 +2,7 @@
  * test_uring.c - sends in one submission: all their results, in order, on sockets that have room, too little, none, and
  * no reader any more.
  */
-#include "core/uring.h"
+#include "net/uring.h"
 
 #include <errno.h>
 #include <fcntl.h>
