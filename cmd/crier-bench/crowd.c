@@ -14,6 +14,8 @@
 
 #define EVENTS  512
 #define LOOK_MS 50 /* how often an idle process looks at the phase */
+/* Users of churn are numbered from here: all their names are of one length, since a longer one takes more memory. */
+#define CHURN_FIRST 1000000000u
 
 struct crowd {
     struct peer_env env;
@@ -52,7 +54,7 @@ static struct peer *next_dial(struct crowd *c)
         atomic_fetch_sub_explicit(&e->slot->ready, 1, memory_order_relaxed);
         peer_close(p);
     }
-    p->index = c->dialed++ * e->board->procs + c->number;
+    p->index = CHURN_FIRST + c->dialed++ * e->board->procs + c->number;
     return p;
 }
 
