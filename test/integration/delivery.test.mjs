@@ -1,5 +1,6 @@
 /* What the broker is for: users, rooms and everyone, both codecs, on both stores. */
-import { CommandError, DEADLINE, assert, scenario, until } from './lib/harness.mjs';
+import { CommandError, DEADLINE, assert, scenario, until, within } from './lib/harness.mjs';
+import { OP } from './lib/raw.mjs';
 
 /* JSON that no parser and printer would leave as it is: odd spacing, key order, numbers beyond doubles, escapes. */
 const ODD_JSON =
@@ -203,6 +204,20 @@ for (const store of ['memory', 'redis']) {
     const again = await ctx.client(broker, { user: 'alice', device: 'd' });
     assert.equal(again.welcome.cursor, m.seq);
     assert.equal(again.welcome.pending, 0);
+  });
+
+  scenario(`${store}: the ping that asks for evidence comes with the message, in one write`, async (ctx) => {
+    const broker = await ctx.brokerOn(store);
+    const c = await ctx.websocket(broker, '/ws?user=alice&device=d');
+    await c.message('welcome');
+    const from = Date.now();
+    await until(() => Date.now() - from > 1100, 'the moment when it may be pinged: once a second, its beginning counts');
+    const first = new Promise((resolve) => c.socket.once('data', resolve));
+    await push(broker, { user: 'alice', data: 'x' });
+    const bytes = await within(first, 'the message');
+    const ping = bytes[1] < 126 ? 2 + bytes[1] : 4 + bytes.readUInt16BE(2); // where the message's frame ends
+    assert.equal(bytes[0], 0x80 | OP.TEXT);
+    assert.equal(bytes[ping], 0x80 | OP.PING);
   });
 
   scenario(`${store}: a client that never answers pings has acknowledged nothing`, async (ctx) => {
