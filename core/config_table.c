@@ -237,7 +237,7 @@ const struct option config_options[] = {
     {"tcp-tls-listen", OPT_LIST, AT(tcp_tls_listen), 0, 0, NULL, "ADDR:PORT",
      "The same in TLS (repeatable).", wrong_listener, NULL, NULL},
     {"tls-cert", OPT_STRING, AT(tls_cert), 0, 0, NULL, "FILE",
-     "Certificate chain, PEM.", wrong_path, NULL, NULL},
+     "Certificate chain, PEM. It and the key are read again at SIGHUP.", wrong_path, NULL, NULL},
     {"tls-key", OPT_STRING, AT(tls_key), 0, 0, NULL, "FILE",
      "Its private key, PEM.", wrong_path, NULL, NULL},
 

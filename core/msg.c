@@ -65,6 +65,9 @@ void msg_drop(void *arg, struct item it)
     case MSG_MOVE:
         log_line(LOG_ERROR, "msg", "a moving connection was left in an inbox: its socket stays open");
         break;
+    case MSG_CERTIFICATE:
+        log_line(LOG_ERROR, "msg", "a certificate was left in an inbox: its memory is lost");
+        break;
     case MSG_STORE_STATE:
     case MSG_STOP:
     case MSG_STOPPED:

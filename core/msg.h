@@ -21,6 +21,7 @@ enum msg_kind {
     MSG_NODE,        /* dispatcher -> shard; ptr: char *, freed with free(): this node's name from here on */
     MSG_CALL,        /* shard -> shard -> shard; ptr: struct call */
     MSG_MOVE,        /* shard -> shard; ptr: struct conn (net/), detached from its old event base */
+    MSG_CERTIFICATE, /* main -> shard; ptr: an SSL_CTX, one reference: what TLS connections begin with from here on */
     MSG_STOP,        /* main -> all; arg: enum stop_phase */
     MSG_STOPPED,     /* shard -> dispatcher -> main */
     MSG_FREED,       /* shard -> main; a wave of connections has gone, their memory can go back to the system */
@@ -56,7 +57,8 @@ static inline struct span presence_user(const struct presence *p)
     return span_of(p->text + p->room_len + 1, p->user_len);
 }
 
-/* Frees any item that reached nobody (inbox_free's `drop`); MSG_MOVE is the shards' own affair and must not be left. */
+/* Frees any item that reached nobody (inbox_free's `drop`); MSG_MOVE and MSG_CERTIFICATE are the shards' own affair and
+ * must not be left. */
 void msg_drop(void *arg, struct item it);
 
 #endif

@@ -139,12 +139,6 @@ static void leave(const struct conn *c)
         addr_leave(c->shard->env->addrs, addr_of(c));
 }
 
-static bool start_tls(struct conn *c, int fd)
-{
-    c->ssl = SSL_new(c->shard->env->ssl_ctx);
-    return c->ssl && SSL_set_fd(c->ssl, fd) == 1;
-}
-
 struct conn *conn_new(struct shard *s, int fd, const struct sockaddr_storage *peer, bool tls, bool public,
                       bool (*begin)(struct conn *c))
 {
@@ -165,7 +159,8 @@ struct conn *conn_new(struct shard *s, int fd, const struct sockaddr_storage *pe
         close(fd);
         return NULL;
     }
-    if ((tls && !start_tls(c, fd)) || !register_here(c)) {
+    c->ssl = tls ? tls_begin(s->tls, fd) : NULL;
+    if ((tls && !c->ssl) || !register_here(c)) {
         SSL_free(c->ssl);
         leave(c);
         free(c);

@@ -37,7 +37,7 @@ struct net_env {
     struct metrics *const *metrics; /* [nmetrics]: all blocks, for /metrics */
     unsigned nmetrics;
     const uint64_t *owner_key;  /* owner(user) = siphash13(owner_key, user) % nshards */
-    struct ssl_ctx_st *ssl_ctx; /* NULL: no TLS listener */
+    struct ssl_ctx_st *ssl_ctx; /* that shards begin with; NULL: no TLS listener */
     struct addr_table *addrs;   /* NULL: no limit of connections an address */
     const struct auth *auth;    /* JWT and API keys, origins (net/auth.h) */
     const struct net_asset *assets;

@@ -37,6 +37,7 @@
 #include "net/room.h"
 #include "net/session.h"
 #include "net/sockets.h"
+#include "net/tls.h"
 #include "net/user.h"
 
 #define INBOX_BATCH 512
@@ -244,6 +245,10 @@ static void take(void *arg, struct item it)
         else
             drain(s);
         break;
+    case MSG_CERTIFICATE:
+        tls_ctx_free(s->tls);
+        s->tls = it.ptr;
+        break;
     case MSG_STOPPED:
     case MSG_FREED:
         break;
@@ -440,6 +445,7 @@ static bool set_up(struct shard *s, const struct listen_socket *socks, unsigned 
     s->rx = malloc(SHARD_RX_BYTES);
     s->staging = malloc(SHARD_RX_BYTES);
     s->limits = limits_wanted(s->cfg) ? limits_new(s->cfg) : NULL;
+    s->tls = s->env->ssl_ctx ? tls_ctx_share(s->env->ssl_ctx) : NULL;
     s->base = new_base();
     if (s->cfg->io_uring && !(s->flusher = flusher_new()))
         log_line(LOG_INFO, "shard", "io_uring is not to be had (%s): each connection is written by itself",
@@ -494,6 +500,7 @@ static void release(struct shard *s)
     deflate_free(s->deflate);
     flusher_free(s->flusher);
     limits_free(s->limits);
+    tls_ctx_free(s->tls);
     idmap_fini(&s->polls);
     free(s->rx);
     free(s->staging);
@@ -533,9 +540,11 @@ static void drop_late(void *arg, struct item it)
         c->shard = arg;
         c->proto->gone(c);
         conn_free(c);
-        return;
+    } else if (it.kind == MSG_CERTIFICATE) {
+        tls_ctx_free(it.ptr);
+    } else {
+        msg_drop(arg, it);
     }
-    msg_drop(arg, it);
 }
 
 void shard_join(struct shard *s)

@@ -27,6 +27,7 @@ struct limits;
 struct listener;
 struct op;
 struct sockets;
+struct ssl_ctx_st;
 
 #define SHARD_RX_BYTES (64 * 1024)
 
@@ -88,6 +89,7 @@ struct shard {
     struct flusher *flusher; /* NULL: each connection is written by itself (net/flush.h) */
     struct deflate *deflate; /* made at first need (net/ws_deflate.c) */
     struct limits *limits;   /* NULL: no rate is limited */
+    struct ssl_ctx_st *tls;  /* what TLS connections begin with; NULL: there are none */
 };
 
 /* Where a listener comes from: bound by main before the threads start, one socket a shard and address. */

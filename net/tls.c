@@ -1,12 +1,14 @@
 /*
- * tls.c - the server's SSL_CTX, and one vocabulary for reading and writing plain and TLS connections.
+ * tls.c - the server's certificate, and one vocabulary for reading and writing plain and TLS connections.
  *
- * The SSL_CTX is made by main, immutable and shared: session tickets made by one shard are good on all. Buffers of an
- * SSL object are released while it is idle (SSL_MODE_RELEASE_BUFFERS). The suites with SHA-256 and AES-128 come first:
- * SHA-384 has no instructions of its own on most processors, and a handshake of TLS 1.3 hashes a lot. Output is
- * gathered: small entries of a queue are copied into the shard's staging buffer and leave in one send() or SSL_write();
- * large ones leave by writev(). What SSL_write was offered and did not take must be offered again unchanged: those
- * entries are pinned in the queue and gathered again. Runs on the shard's thread.
+ * An SSL_CTX is made by main, immutable and shared: session tickets made by one shard are good on all. A renewed
+ * certificate is another one, which main hands to the shards; OpenSSL frees the old one with its last connection.
+ *
+ * Buffers of an SSL object are released while it is idle (SSL_MODE_RELEASE_BUFFERS). The suites with SHA-256 and
+ * AES-128 come first: SHA-384 has no instructions of its own on most processors, and a handshake of TLS 1.3 hashes a
+ * lot. Output is gathered: small entries of a queue are copied into the shard's staging buffer and leave in one send()
+ * or SSL_write(); large ones leave by writev(). What SSL_write was offered and did not take must be offered again
+ * unchanged: those entries are pinned in the queue and gathered again. Runs on the shard's thread.
  */
 #include "net/tls.h"
 
@@ -16,7 +18,9 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <time.h>
 
+#include "core/clock.h"
 #include "net/conn.h"
 #include "net/shard.h"
 
@@ -71,9 +75,32 @@ struct ssl_ctx_st *tls_ctx_new(const char *cert, const char *key, char *err, siz
     return load_keys(ctx, cert, key, err, errlen) ? ctx : NULL;
 }
 
+struct ssl_ctx_st *tls_ctx_share(struct ssl_ctx_st *ctx)
+{
+    SSL_CTX_up_ref(ctx);
+    return ctx;
+}
+
 void tls_ctx_free(struct ssl_ctx_st *ctx)
 {
     SSL_CTX_free(ctx);
+}
+
+int64_t tls_ctx_expiry(const struct ssl_ctx_st *ctx, char *out, size_t len)
+{
+    struct tm end = {.tm_mday = 1};
+    (void)ASN1_TIME_to_tm(X509_get0_notAfter(SSL_CTX_get0_certificate(ctx)), &end);
+    (void)strftime(out, len, "%Y-%m-%d %H:%M UTC", &end);
+    return (int64_t)timegm(&end) - (int64_t)(clock_real_us() / 1000000);
+}
+
+struct ssl_st *tls_begin(struct ssl_ctx_st *ctx, int fd)
+{
+    SSL *ssl = SSL_new(ctx);
+    if (ssl && SSL_set_fd(ssl, fd) == 1)
+        return ssl;
+    SSL_free(ssl);
+    return NULL;
 }
 
 /* What an unfinished OpenSSL call waits for. */

@@ -436,6 +436,7 @@ static void take(void *arg, struct item it)
     case MSG_NODE:
     case MSG_CALL:
     case MSG_MOVE:
+    case MSG_CERTIFICATE:
     case MSG_FREED:
         msg_drop(NULL, it);
         break;

@@ -34,6 +34,7 @@
 #define LANE_ITEMS_BIG 1024 /* with more than MANY shards: lanes grow with their square */
 #define MANY_SHARDS    8
 #define BOUND_BYTES    80
+#define EXPIRES_SOON_S (14 * 86400) /* certificates are renewed a month before their end as a rule */
 
 struct broker {
     const struct config *cfg;
@@ -43,8 +44,8 @@ struct broker {
     struct inbox *in_main, *in_dispatcher, *in_shards[MAX_SHARDS];
     struct metrics *metrics[MAX_SHARDS + 1]; /* the dispatcher's last */
     struct auth *auth;
-    struct addr_table *addrs; /* NULL: addresses are not counted */
-    struct ssl_ctx_st *ssl_ctx;
+    struct addr_table *addrs;   /* NULL: addresses are not counted */
+    struct ssl_ctx_st *ssl_ctx; /* the latest; NULL: no TLS listener */
     struct net_asset *assets;
     size_t nassets;
     uint64_t owner_key[2];
@@ -123,6 +124,16 @@ static bool wants_tls(const struct config *cfg)
     return cfg->tls_listen.n + cfg->tcp_tls_listen.n > 0;
 }
 
+static void say_expiry(const struct broker *b)
+{
+    char when[40];
+    int64_t left = tls_ctx_expiry(b->ssl_ctx, when, sizeof(when));
+    const char *what = left < 0 ? "was good until" : left < EXPIRES_SOON_S ? "is good only until" : "is good until";
+
+    log_line(left < EXPIRES_SOON_S ? LOG_WARN : LOG_INFO, "tls", "the certificate %s %s %s", b->cfg->tls_cert, what,
+             when);
+}
+
 static bool make_shared(struct broker *b, char *err, size_t errlen)
 {
     random_bytes(b->owner_key, sizeof(b->owner_key));
@@ -136,7 +147,12 @@ static bool make_shared(struct broker *b, char *err, size_t errlen)
     }
     if (!(b->auth = auth_new(b->cfg, err, errlen)))
         return false;
-    return !wants_tls(b->cfg) || (b->ssl_ctx = tls_ctx_new(b->cfg->tls_cert, b->cfg->tls_key, err, errlen));
+    if (!wants_tls(b->cfg))
+        return true;
+    b->ssl_ctx = tls_ctx_new(b->cfg->tls_cert, b->cfg->tls_key, err, errlen);
+    if (b->ssl_ctx)
+        say_expiry(b);
+    return b->ssl_ctx != NULL;
 }
 
 static bool is_public(const char *spec)
@@ -311,6 +327,7 @@ static void take(void *arg, struct item it)
     case MSG_NODE:
     case MSG_CALL:
     case MSG_MOVE:
+    case MSG_CERTIFICATE:
     case MSG_STOP:
         msg_drop(NULL, it);
         break;
@@ -323,6 +340,37 @@ void broker_read(struct broker *b)
     if (b->freed) /* once for all shards that a wave of clients has left */
         heap_trim();
     b->freed = false;
+}
+
+/* Main's lanes carry a handful of messages in a broker's life: they are never full. */
+static bool post(const struct broker *b, struct inbox *to, struct item it)
+{
+    if (inbox_push(to, b->nshards + 1, it))
+        return true;
+    log_line(LOG_ERROR, "main", "a thread's lane is full of messages that only main writes");
+    return false;
+}
+
+void broker_renew(struct broker *b)
+{
+    char err[512];
+
+    if (!b->ssl_ctx) {
+        log_line(LOG_INFO, "tls", "SIGHUP: there is no certificate to read again; all options are read at start alone");
+        return;
+    }
+    struct ssl_ctx_st *ctx = tls_ctx_new(b->cfg->tls_cert, b->cfg->tls_key, err, sizeof(err));
+    if (!ctx) {
+        log_line(LOG_ERROR, "tls", "SIGHUP: %s; the certificate of before stays in use", err);
+        return;
+    }
+    for (unsigned i = 0; i < b->nshards; i++) {
+        if (!post(b, b->in_shards[i], (struct item){.kind = MSG_CERTIFICATE, .ptr = tls_ctx_share(ctx)}))
+            tls_ctx_free(ctx);
+    }
+    tls_ctx_free(b->ssl_ctx);
+    b->ssl_ctx = ctx;
+    say_expiry(b);
 }
 
 bool broker_store_known(const struct broker *b)
@@ -364,11 +412,9 @@ void broker_print_ready(const struct broker *b)
 
 /* ---- the end ---- */
 
-/* Main's lanes carry two messages in a broker's life: they are never full. */
 static void post_stop(const struct broker *b, struct inbox *to, enum stop_phase phase)
 {
-    if (!inbox_push(to, b->nshards + 1, (struct item){.kind = MSG_STOP, .arg = (uint32_t)phase}))
-        log_line(LOG_ERROR, "main", "a thread's lane is full of messages that only main writes");
+    (void)post(b, to, (struct item){.kind = MSG_STOP, .arg = (uint32_t)phase});
 }
 
 void broker_drain(struct broker *b)

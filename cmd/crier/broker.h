@@ -22,6 +22,9 @@ bool broker_check(const struct config *cfg, char *err, size_t errlen) MUST_CHECK
 int broker_fd(const struct broker *b);
 void broker_read(struct broker *b);
 
+/* Reads certificate and key again, for the connections to come; says in the log how it went. */
+void broker_renew(struct broker *b);
+
 /* Has the store said anything yet? */
 bool broker_store_known(const struct broker *b);
 /* "crier ready node=... plain=... tls=... store=... shards=N\n" to standard output. */

@@ -2,7 +2,7 @@
  * main.c - the broker's main thread: options, start, signals, stop. It serves nothing.
  *
  * Signals are blocked before the first thread exists and read from a signalfd, so no handler ever runs. SIGTERM and
- * SIGINT drain, a second one cuts the draining short; SIGHUP says that there is nothing to reload; SIGPIPE is ignored.
+ * SIGINT drain, a second one cuts the draining short; SIGHUP reads the TLS certificate again; SIGPIPE is ignored.
  */
 #include <errno.h>
 #include <poll.h>
@@ -137,8 +137,7 @@ static bool wait_some(struct broker *b, int sigfd, uint64_t deadline_ms, unsigne
         return false;
     while (read(sigfd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
         if (si.ssi_signo == SIGHUP)
-            log_line(LOG_INFO, "main",
-                     "SIGHUP: options, keys and certificates are read at start alone; restart instead");
+            broker_renew(b);
         else
             (*stops)++;
     }

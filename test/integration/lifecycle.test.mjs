@@ -1,13 +1,13 @@
 /* Starting, refusing to start, stopping; TLS; metrics and health; echo; replaced connections. */
 import { createServer } from 'node:net';
-import { chmodSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import tls from 'node:tls';
 import { DEADLINE, assert, scenario, until, within } from './lib/harness.mjs';
 import { Broker, brokerArgs } from './lib/broker.mjs';
 import { removeDir, tempDir } from './lib/proc.mjs';
 import { OP, frame } from './lib/raw.mjs';
-import { certificate } from './lib/tls.mjs';
+import { certificate, newCertificate } from './lib/tls.mjs';
 import { SECRET } from './lib/tokens.mjs';
 
 /* Runs the broker to its end: {code, out, err}. */
@@ -245,6 +245,49 @@ scenario('TLS 1.2 and 1.3, not older; HTTP and WebSocket over it', { core: true 
   noise.resume();
   await within(new Promise((done) => noise.on('close', done)), 'plain HTTP on the TLS port is closed');
   await until(async () => (await broker.metric('crier_handshake_failures_total', 'stage="tls"')) >= 2, 'failed handshakes counted');
+});
+
+/* The fingerprint of the certificate that a new connection is shown. */
+async function shown(ctx, broker) {
+  const s = tls.connect({ host: '127.0.0.1', port: broker.tlsPort, rejectUnauthorized: false });
+  ctx.defer(() => s.destroy());
+  await within(new Promise((done, fail) => s.on('secureConnect', done).on('error', fail)), 'TLS');
+  return s.getPeerCertificate().fingerprint256;
+}
+
+scenario('SIGHUP: a renewed certificate serves new connections, the others stay; a bad one changes nothing', { core: true }, async (ctx) => {
+  const mine = newCertificate();
+  const next = newCertificate();
+  for (const c of [mine, next]) ctx.defer(() => removeDir(c.dir));
+  const broker = await ctx.broker({ tls: mine });
+  const here = await ctx.client(broker, { user: 'here', tls: true, tlsOptions: { ca: mine.ca } });
+  const first = await shown(ctx, broker);
+  const hangUp = () => broker.proc.child.kill('SIGHUP');
+
+  copyFileSync(next.cert, mine.cert); // the key is still the old one's
+  hangUp();
+  await until(() => /TLS key \S+: .*mismatch; the certificate of before stays in use/.test(broker.log), 'the fault in the log');
+  assert.equal(await shown(ctx, broker), first);
+
+  copyFileSync(next.key, mine.key);
+  hangUp();
+  await until(async () => (await shown(ctx, broker)) !== first, 'the new certificate');
+  assert.match(broker.log, /the certificate \S+ is good (only )?until \d{4}-\d\d-\d\d \d\d:\d\d UTC/);
+
+  writeFileSync(mine.cert, 'nonsense');
+  hangUp();
+  await until(() => /cannot use the TLS certificate .*; the certificate of before stays/.test(broker.log), 'the next fault in the log');
+  assert.notEqual(await shown(ctx, broker), first);
+
+  await broker.push({ user: 'here', data: 'still there' });
+  assert.equal((await here.next('message')).data, 'still there');
+});
+
+scenario('SIGHUP where there is no certificate is no fault', async (ctx) => {
+  const broker = await ctx.broker();
+  broker.proc.child.kill('SIGHUP');
+  await until(() => broker.log.includes('no certificate to read again'), 'it says so');
+  assert.equal((await broker.request('GET', '/healthz')).status, 200);
 });
 
 scenario('a TLS session is resumed on any shard', async (ctx) => {

@@ -19,13 +19,13 @@ function cleanEnv(extra) {
   return env;
 }
 
-/* options: args[], dev (default true), tls, redis, prefix, shards (default 2), env. */
+/* options: args[], dev (default true), tls (true, or a certificate of its own), redis, prefix, shards (default 2), env. */
 export function brokerArgs(options = {}) {
   const args = ['--listen', options.listen || '127.0.0.1:0', '--shards', String(options.shards ?? 2)];
   if (options.dev ?? true) args.push('--dev');
   if (process.env.CRIER_SAN === 'address') args.push('--no-io-uring'); // the other builds run with it
   if (options.tls) {
-    const c = certificate();
+    const c = options.tls === true ? certificate() : options.tls;
     args.push('--tls-listen', '127.0.0.1:0', '--tls-cert', c.cert, '--tls-key', c.key);
   }
   if (options.redis) args.push('--redis', options.redis.url);

@@ -6,9 +6,8 @@ import { tempDir } from './proc.mjs';
 
 let made;
 
-/* {cert, key, pem, ca}: paths of the certificate, its key, both in one file, and the certificate's text. */
-export function certificate() {
-  if (made) return made;
+/* A new one: {dir, cert, key, pem, ca}: paths of the certificate, its key, both in one file, and the certificate's text. */
+export function newCertificate() {
   const dir = tempDir('crier-cert-');
   const cert = join(dir, 'cert.pem');
   const key = join(dir, 'key.pem');
@@ -19,6 +18,11 @@ export function certificate() {
   );
   const pem = join(dir, 'both.pem');
   execFileSync('sh', ['-c', 'cat "$1" "$2" > "$3"', 'sh', cert, key, pem]);
-  made = { dir, cert, key, pem, ca: readFileSync(cert, 'utf8') };
+  return { dir, cert, key, pem, ca: readFileSync(cert, 'utf8') };
+}
+
+/* The one that serves where any will do. */
+export function certificate() {
+  made ??= newCertificate();
   return made;
 }
