@@ -1,10 +1,11 @@
 /*
  * The shipped configurations of nginx and haproxy (docs/deploy), with other ports and certificates and nothing else:
- * every way in goes through real proxies, over TLS, to three brokers, without stickiness.
+ * every way in goes through real proxies, over TLS, to three brokers, without stickiness. And the systemd unit.
  */
+import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ROOT, assert, scenario, until } from './lib/harness.mjs';
+import { BIN, ROOT, assert, scenario, until } from './lib/harness.mjs';
 import { request } from './lib/http.mjs';
 import { Proc, freePort, removeDir, tempDir } from './lib/proc.mjs';
 import { Events } from './lib/sse.mjs';
@@ -202,3 +203,13 @@ for (const proxy of [nginx, haproxy]) {
     await until(async () => (await inbox()) === 0, 'all of it was acknowledged');
   });
 }
+
+scenario('systemd finds nothing wrong with the unit', { skip: missing('systemd-analyze') }, async (ctx) => {
+  const dir = tempDir('crier-unit-');
+  ctx.defer(() => removeDir(dir));
+  const unit = join(dir, 'crier.service');
+  writeFileSync(unit, replaced(readFileSync(deploy('crier.service'), 'utf8'), [['/usr/local/bin/crier', BIN]]));
+  const r = spawnSync('systemd-analyze', ['verify', unit], { env: ENV, encoding: 'utf8' });
+  assert.equal(r.status, 0, r.stderr);
+  assert.equal(r.stderr.split('\n').filter((line) => line.includes('crier.service')).join('\n'), '');
+});
