@@ -582,6 +582,7 @@ void conn_ready(struct conn *c, unsigned can)
 
 void conn_timer(struct conn *c, uint32_t delay_ms)
 {
+    c->timer_due = false; /* whoever arms it last decides: it may be for another purpose now */
     if (c->state != CONN_FINISHING && c->state != CONN_DEAD && c->state != CONN_MOVING)
         wheel_arm(&c->shard->wheel, &c->timer, c->shard->now_ms, delay_ms);
 }

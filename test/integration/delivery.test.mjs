@@ -220,6 +220,22 @@ for (const store of ['memory', 'redis']) {
     assert.equal(bytes[ping], 0x80 | OP.PING);
   });
 
+  scenario(`${store}: a goodbye in the turn of a message comes behind it, whole`, async (ctx) => {
+    const broker = await ctx.brokerOn(store);
+    const users = Array.from({ length: 40 }, (_, i) => `u${i}`);
+    const clients = await Promise.all(users.map((user) => ctx.websocket(broker, `/ws?user=${user}&device=d`)));
+    await Promise.all(clients.map((c) => c.message('welcome')));
+    const from = Date.now();
+    await until(() => Date.now() - from > 1100, 'the moment when they may be pinged with a message');
+    const call = (path, body) => `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+    const api = await ctx.raw(broker);
+    api.write(users.map((u) => call('/api/push', `{"user":"${u}","data":"x"}`) + call(`/api/users/${u}/disconnect`, '{}')).join(''));
+    for (const c of clients) {
+      assert.equal((await c.message('message')).data, 'x');
+      assert.equal((await c.closeFrame()).code, 4009);
+    }
+  });
+
   scenario(`${store}: a client that never answers pings has acknowledged nothing`, async (ctx) => {
     const broker = await ctx.brokerOn(store);
     const c = await ctx.client(broker, { user: 'alice', device: 'd', autoPong: false });
