@@ -170,7 +170,8 @@ static bool fits(const struct outq *q, const struct frame *f, const struct outq_
     return q->bytes + f->len <= lim->soft_bytes && q->count < lim->soft_count;
 }
 
-/* Live messages over the soft limit: low ones make room for everything, normal ones for normal and high ones. */
+/* Live messages over the soft limit: low ones make room for everything, normal ones for normal and high ones. A message
+ * that is longer than the limit has room in a queue that is empty now, as in one that was. */
 static bool relieve(struct outq *q, const struct frame *f, enum out_class cls, const struct outq_limits *lim,
                     struct outq_drops *drops)
 {
@@ -180,7 +181,7 @@ static bool relieve(struct outq *q, const struct frame *f, enum out_class cls, c
     enum pass last = cls == OUT_LOW ? PASS_SUPERSEDED : PASS_ANY_NORMAL;
     for (unsigned pass = PASS_LOW; pass <= (unsigned)last && !fits(q, f, lim); pass++)
         make_room(q, (enum pass)pass, f->collapse, goal_bytes, goal_count, drops);
-    return fits(q, f, lim);
+    return fits(q, f, lim) || q->count == 0;
 }
 
 enum out_result outq_push(struct outq *q, struct frame *f, enum out_class cls, const struct outq_limits *lim,

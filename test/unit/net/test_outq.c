@@ -142,6 +142,22 @@ static void one_large_message_always_fits(void **state)
     }
 }
 
+static void of_large_messages_the_newest_stays(void **state)
+{
+    (void)state;
+    struct outq q;
+    struct outq_drops d = {0};
+    outq_init(&q);
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(push(&q, OUT_NORMAL, 1500 + i, 0, &d), OUT_OK);
+        assert_int_equal(d.normal, i);
+        assert_int_equal(q.bytes, 1500 + i);
+    }
+    assert_int_equal(push(&q, OUT_LOW, 1600, 0, &d), OUT_DROPPED_SELF); /* low makes no room among others */
+    assert_int_equal(peek_count(&q), 1);
+    outq_fini(&q);
+}
+
 static void pinned_head_is_untouched(void **state)
 {
     (void)state;
@@ -332,6 +348,7 @@ int main(void)
         cmocka_unit_test(stored_is_left_and_never_dropped),
         cmocka_unit_test(high_stays_until_the_hard_limit),
         cmocka_unit_test(one_large_message_always_fits),
+        cmocka_unit_test(of_large_messages_the_newest_stays),
         cmocka_unit_test(pinned_head_is_untouched),
         cmocka_unit_test(sums_hold_under_random_use),
         cmocka_unit_test(drops_count_messages),
