@@ -68,9 +68,12 @@ export class Broker {
     return this.request('POST', '/api/push', { body: json, ...options });
   }
 
-  /* The sum of a counter over all lines of that name whose labels hold `labels` ("reason=\"low\""). */
+  /* The sum of a counter over all lines of that name whose labels hold `labels` ("reason=\"low\""). A name that the
+   * broker does not have is an error: else "none of it was counted" would be true of any misspelt one. */
   async metric(name, labels = '') {
     const { text } = await this.request('GET', '/metrics');
+    const family = name.replace(/_(count|sum)$/, ''); // of a histogram
+    if (!text.includes(`# TYPE ${family} `)) throw new Error(`there is no metric ${name}`);
     let sum = 0;
     for (const line of text.split('\n')) {
       const m = /^([a-z_]+)(?:\{([^}]*)\})? (\S+)$/.exec(line);
