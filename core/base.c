@@ -16,6 +16,18 @@ char *span_dup(struct span s)
     return copy;
 }
 
+#ifdef __GLIBC__
+enum { KEPT_BYTES = 16 << 20, MAPPED_BYTES = 1 << 20 };
+#endif
+
+void heap_setup(void)
+{
+#ifdef __GLIBC__
+    (void)mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
+    (void)mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES); /* the first call froze it at 128 KiB */
+#endif
+}
+
 void heap_trim(void)
 {
 #ifdef __GLIBC__

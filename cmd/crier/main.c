@@ -179,6 +179,7 @@ static int run(const struct config *c)
     if (!config_validate(c, err, sizeof(err)))
         return fail(EXIT_USAGE, err);
     broker_node_name(c, node, sizeof(node));
+    heap_setup();
     thread_role_set(ROLE_MAIN);
     log_thread("main");
     log_setup((enum log_level)c->log_level, c->log_format == LOG_FORMAT_JSON, node);
