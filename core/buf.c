@@ -44,30 +44,9 @@ void buf_fini(struct buf *b)
     *b = (struct buf){.max = b->max};
 }
 
-bool buf_append(struct buf *b, const void *bytes, size_t n)
-{
-    if (n == 0)
-        return true;
-    if (!grow(b, n, 0))
-        return false;
-    memcpy(b->data + b->len, bytes, n);
-    b->len += n;
-    return true;
-}
-
-bool buf_append_span(struct buf *b, struct span s)
-{
-    return buf_append(b, s.p, s.n);
-}
-
 bool buf_append_str(struct buf *b, const char *s)
 {
     return buf_append(b, s, strlen(s));
-}
-
-bool buf_append_byte(struct buf *b, uint8_t c)
-{
-    return buf_append(b, &c, 1);
 }
 
 bool buf_printf(struct buf *b, const char *fmt, ...)
@@ -85,15 +64,9 @@ bool buf_printf(struct buf *b, const char *fmt, ...)
     return true;
 }
 
-uint8_t *buf_reserve(struct buf *b, size_t n)
+uint8_t *buf_grow(struct buf *b, size_t n)
 {
     return grow(b, n, 0) ? b->data + b->len : NULL;
-}
-
-void buf_commit(struct buf *b, size_t n)
-{
-    assert(n <= b->cap - b->len && n <= b->max - b->len);
-    b->len += n;
 }
 
 void buf_consume(struct buf *b, size_t n)

@@ -24,41 +24,56 @@ static uint64_t load_le64(const uint8_t *p)
     return le64toh(v);
 }
 
-static void sip_round(uint64_t v[4])
+struct sip {
+    uint64_t a, b, c, d;
+};
+
+static inline struct sip sip_round(struct sip v)
 {
-    v[0] += v[1];
-    v[2] += v[3];
-    v[1] = rotl64(v[1], 13) ^ v[0];
-    v[3] = rotl64(v[3], 16) ^ v[2];
-    v[0] = rotl64(v[0], 32);
-    v[2] += v[1];
-    v[0] += v[3];
-    v[1] = rotl64(v[1], 17) ^ v[2];
-    v[3] = rotl64(v[3], 21) ^ v[0];
-    v[2] = rotl64(v[2], 32);
+    v.a += v.b;
+    v.c += v.d;
+    v.b = rotl64(v.b, 13) ^ v.a;
+    v.d = rotl64(v.d, 16) ^ v.c;
+    v.a = rotl64(v.a, 32);
+    v.c += v.b;
+    v.a += v.d;
+    v.b = rotl64(v.b, 17) ^ v.c;
+    v.d = rotl64(v.d, 21) ^ v.a;
+    v.c = rotl64(v.c, 32);
+    return v;
+}
+
+static inline struct sip sip_word(struct sip v, uint64_t word)
+{
+    v.d ^= word;
+    v = sip_round(v);
+    v.a ^= word;
+    return v;
+}
+
+/* The last, at most seven bytes, the first of them lowest. */
+static inline uint64_t load_rest(struct span s)
+{
+    unsigned n = s.n & 7;
+    uint64_t word = 0;
+    if (n > 0 && s.n >= 8)
+        return load_le64(s.p + s.n - 8) >> (64 - 8 * n);
+    for (unsigned i = 0; i < n; i++)
+        word |= (uint64_t)s.p[i] << (8 * i);
+    return word;
 }
 
 uint64_t siphash13(const uint64_t key[2], struct span s)
 {
-    uint64_t v[4] = {key[0] ^ 0x736f6d6570736575, key[1] ^ 0x646f72616e646f6d, key[0] ^ 0x6c7967656e657261,
-                     key[1] ^ 0x7465646279746573};
+    struct sip v = {key[0] ^ 0x736f6d6570736575, key[1] ^ 0x646f72616e646f6d, key[0] ^ 0x6c7967656e657261,
+                    key[1] ^ 0x7465646279746573};
     size_t whole = s.n & ~(size_t)7;
-    for (size_t i = 0; i < whole; i += 8) {
-        uint64_t m = load_le64(s.p + i);
-        v[3] ^= m;
-        sip_round(v);
-        v[0] ^= m;
-    }
-    uint64_t last = (uint64_t)(s.n & 0xff) << 56;
-    for (size_t i = whole; i < s.n; i++)
-        last |= (uint64_t)s.p[i] << (8 * (i - whole));
-    v[3] ^= last;
-    sip_round(v);
-    v[0] ^= last;
-    v[2] ^= 0xff;
-    for (int i = 0; i < 3; i++)
-        sip_round(v);
-    return v[0] ^ v[1] ^ v[2] ^ v[3];
+    for (size_t i = 0; i < whole; i += 8)
+        v = sip_word(v, load_le64(s.p + i));
+    v = sip_word(v, (uint64_t)(s.n & 0xff) << 56 | load_rest(s));
+    v.c ^= 0xff;
+    v = sip_round(sip_round(sip_round(v)));
+    return v.a ^ v.b ^ v.c ^ v.d;
 }
 
 static uint32_t rotl32(uint32_t x, unsigned b)

@@ -6,13 +6,22 @@
  * with it; an output queue that must outlive the job takes a reference of its own (blob_ref).
  *
  * Memory orders: as in blob.c for the count. Publishing a form is a release, reading it an acquire, so its bytes are
- * complete for whoever sees the pointer.
+ * complete for whoever sees the pointer. `made` is read by the last holder alone, behind what all others did.
  */
 #include "core/job.h"
 
-#include <stdlib.h>
-
 #include "core/blob.h"
+#include "core/pool.h"
+
+struct job *job_new(struct pool *pool, size_t n)
+{
+    struct job *j = n <= SIZE_MAX / 2 ? pool_take(pool, sizeof *j + n) : NULL;
+    if (!j)
+        return NULL;
+    memset(j, 0, sizeof *j);
+    atomic_init(&j->refs, 1);
+    return j;
+}
 
 struct job *job_ref(struct job *j)
 {
@@ -24,16 +33,18 @@ void job_unref(struct job *j)
 {
     if (!j || atomic_fetch_sub_explicit(&j->refs, 1, memory_order_acq_rel) != 1)
         return;
-    for (unsigned w = 0; w < WIRE_KINDS; w++)
-        blob_unref(atomic_load_explicit(&j->wire[w], memory_order_relaxed));
-    free(j);
+    for (unsigned left = atomic_load_explicit(&j->made, memory_order_relaxed); left; left &= left - 1)
+        blob_unref(atomic_load_explicit(&j->wire[__builtin_ctz(left)], memory_order_relaxed));
+    pool_give(j);
 }
 
 struct blob *job_set_wire(struct job *j, enum wire w, struct blob *b)
 {
     struct blob *there = NULL;
-    if (atomic_compare_exchange_strong_explicit(&j->wire[w], &there, b, memory_order_acq_rel, memory_order_acquire))
+    if (atomic_compare_exchange_strong_explicit(&j->wire[w], &there, b, memory_order_acq_rel, memory_order_acquire)) {
+        atomic_fetch_or_explicit(&j->made, 1u << w, memory_order_relaxed);
         return b;
+    }
     blob_unref(b);
     return there;
 }

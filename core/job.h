@@ -12,6 +12,7 @@
 #include "core/base.h"
 
 struct blob;
+struct pool;
 
 enum target_kind { TARGET_USER, TARGET_ROOM, TARGET_ALL };
 enum priority { PRIO_LOW, PRIO_NORMAL, PRIO_HIGH };
@@ -59,13 +60,19 @@ struct job {
     atomic_uint refs;
     struct job_head head;
     uint64_t born_us;      /* clock_mono_us() when it reached this node, for the latency histogram */
+    uint64_t target_hash;  /* of a user, with the node's owner key: whose it is and where he is found; 0: not known */
     uint64_t collapse_key; /* hash of `collapse` (and target), 0: none */
     bool again;            /* a stored one sent once more, to sessions that have had it and not acknowledged it */
+    atomic_uint made;      /* bit w: wire[w] is there */
     _Atomic(struct blob *) wire[WIRE_KINDS];
     size_t len;
     uint8_t bytes[]; /* the msgpack form */
 };
+static_assert(WIRE_KINDS <= 32, "job.made has a bit for each");
 
+/* New, all zero but for its one reference, with room for n bytes; of a pool of the calling thread, or of the heap
+ * (NULL). NULL when memory is out. */
+struct job *job_new(struct pool *pool, size_t n) MUST_CHECK;
 struct job *job_ref(struct job *j);
 void job_unref(struct job *j); /* NULL is fine */
 

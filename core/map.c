@@ -73,6 +73,11 @@ void map_init(struct map *m)
     random_bytes(m->seed, sizeof(m->seed));
 }
 
+void map_init_seeded(struct map *m, const uint64_t seed[2])
+{
+    *m = (struct map){.seed = {seed[0], seed[1]}};
+}
+
 void map_fini(struct map *m)
 {
     free(m->slots);
@@ -118,7 +123,7 @@ static bool rebuild(struct map *m, size_t cap)
 
 uint32_t map_hash(const struct map *m, struct span key)
 {
-    return (uint32_t)siphash13(m->seed, key);
+    return map_hash_of(siphash13(m->seed, key));
 }
 
 void map_expect(const struct map *m, uint32_t hash)

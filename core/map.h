@@ -18,6 +18,13 @@ struct map {
 };
 
 void map_init(struct map *m);
+/* A table whose hashes others compute as well: map_hash_of(siphash13(seed, key)). */
+void map_init_seeded(struct map *m, const uint64_t seed[2]);
+/* The low bits choose among shards (core/msg.h): the table takes the high ones. */
+static inline uint32_t map_hash_of(uint64_t siphash)
+{
+    return (uint32_t)(siphash >> 32);
+}
 void map_fini(struct map *m); /* frees the table, not the values */
 void *map_get(const struct map *m, struct span key);
 /* The same in steps, for many keys at once: what the next step reads is asked for from memory while the others have

@@ -47,10 +47,9 @@ static void bump(_Atomic uint64_t *v, uint64_t n)
 
 void metric_latency(struct metrics *m, uint64_t us)
 {
-    unsigned i = 0;
-    while (i < METRICS_HIST_BUCKETS && us > (uint64_t)10 << i)
-        i++;
-    bump(&m->latency[i], 1);
+    uint64_t tens = us ? (us - 1) / 10 : 0; /* bucket i ends at 10 << i */
+    unsigned i = tens ? 64 - (unsigned)__builtin_clzll(tens) : 0;
+    bump(&m->latency[i < METRICS_HIST_BUCKETS ? i : METRICS_HIST_BUCKETS], 1);
     bump(&m->latency_sum_us, us);
 }
 

@@ -436,8 +436,9 @@ static void written_message(void *arg, const struct frame *f)
     if (s->latency_sampled)
         return;
     s->latency_sampled = true;
-    uint64_t now = clock_mono_us();
-    metric_latency(s->m, now > f->born_us ? now - f->born_us : 0);
+    if (!s->written_us)
+        s->written_us = clock_mono_us();
+    metric_latency(s->m, s->written_us > f->born_us ? s->written_us - f->born_us : 0);
 }
 
 static void on_overdue(evutil_socket_t fd, short what, void *arg)
@@ -515,6 +516,7 @@ void conn_flush(struct conn *c)
     if (c->state == CONN_DEAD || c->state == CONN_MOVING || c->corked)
         return;
     c->shard->latency_sampled = false;
+    c->shard->written_us = 0;
     for (int turns = 0; !outq_empty(&c->out); turns++) {
         ssize_t n = turns < READ_BUDGET ? transport_flush(c) : IO_WRITE_LATER;
         if (n == IO_WRITE_LATER || n == IO_READ_LATER) {

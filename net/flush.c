@@ -71,6 +71,7 @@ static void submit(struct shard *s)
         return;
     f->queued = 0;
     f->used = 0;
+    s->written_us = 0; /* all of them are written at once */
     if (uring_run(f->ring, sent, s))
         return;
     log_line(LOG_ERROR, "flush", "the kernel no longer takes io_uring's submissions: going on without");

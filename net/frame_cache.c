@@ -9,17 +9,22 @@
 #include "net/shard.h"
 #include "proto/tcp_frame.h"
 
-#define OBJECT_MAX 4096 /* what a message has beside its data */
+#define OBJECT_MAX   4096 /* what a message has beside its data */
+#define SCRATCH_KEEP (64u * 1024)
+
+void frame_scratch_init(struct buf *b, const struct config *cfg)
+{
+    buf_init(b, (size_t)cfg->max_payload * 6 + OBJECT_MAX);
+}
 
 static struct blob *encode(struct shard *s, struct job *j, enum codec c, enum wire w,
                            struct blob *(*wrap)(const struct job_head *h, struct span object))
 {
-    struct buf b;
-    struct blob *wrapped = NULL;
-    buf_init(&b, (size_t)s->cfg->max_payload * 6 + OBJECT_MAX);
-    if (encode_message(c, &j->head, &b))
-        wrapped = wrap(&j->head, buf_span(&b));
-    buf_fini(&b);
+    struct buf *b = &s->scratch;
+    b->len = 0;
+    struct blob *wrapped = encode_message(c, &j->head, b) ? wrap(&j->head, buf_span(b)) : NULL;
+    if (b->cap > SCRATCH_KEEP)
+        buf_fini(b);
     if (!wrapped)
         return NULL;
     metric_add(s->m, M_ENCODED, 1);
@@ -42,24 +47,20 @@ struct blob *frame_wrap_line(const struct job_head *h, struct span object)
     return b;
 }
 
-void frame_cache_init(struct frame_cache *fc, struct job *j)
-{
-    *fc = (struct frame_cache){.job = j};
-}
-
 void frame_cache_fini(struct frame_cache *fc)
 {
-    for (unsigned i = 0; i < WIRE_KINDS; i++)
-        frame_unref(fc->frame[i]);
+    for (uint32_t left = fc->made; left; left &= left - 1)
+        frame_unref(fc->frame[__builtin_ctz(left)]);
 }
 
 struct frame *frame_cache_get(struct frame_cache *fc, struct shard *s, enum codec c, enum wire w,
                               struct blob *(*wrap)(const struct job_head *h, struct span object))
 {
-    if (fc->frame[w])
-        return fc->frame[w];
+    struct frame *f = frame_cache_have(fc, w);
+    if (f)
+        return f;
     struct blob *b = job_encoded(s, fc->job, c, w, wrap);
-    struct frame *f = b ? frame_new(blob_ref(b)) : NULL;
+    f = b ? frame_new(blob_ref(b)) : NULL;
     if (b && !f)
         blob_unref(b);
     if (!f)
@@ -67,6 +68,6 @@ struct frame *frame_cache_get(struct frame_cache *fc, struct shard *s, enum code
     f->collapse = fc->job->collapse_key;
     f->born_us = fc->job->born_us;
     f->tracked = fc->job->head.track ? job_ref(fc->job) : NULL;
-    fc->frame[w] = f;
+    frame_cache_keep(fc, w, f);
     return f;
 }

@@ -45,9 +45,10 @@ static struct frame *plain_frame(struct session *s, struct frame_cache *fc)
 
 struct frame *session_frame(struct session *s, struct frame_cache *fc)
 {
-    if (fc->frame[s->wire])
-        return fc->frame[s->wire];
-    struct frame *f = plain_frame(s, fc);
+    struct frame *f = frame_cache_have(fc, s->wire);
+    if (f)
+        return f;
+    f = plain_frame(s, fc);
     return f && s->wire != s->io->wire ? s->io->squeeze(s, fc, f) : f;
 }
 

@@ -32,6 +32,7 @@
 #include "net/conn.h"
 #include "net/deflate.h"
 #include "net/flush.h"
+#include "net/frame_cache.h"
 #include "net/limits.h"
 #include "net/poll.h"
 #include "net/room.h"
@@ -433,7 +434,7 @@ static bool set_up(struct shard *s, const struct listen_socket *socks, unsigned 
     s->ping_nonce = random_u64();
     wheel_init(&s->wheel, s->now_ms);
     idmap_init(&s->conns, offsetof(struct conn, id));
-    map_init(&s->users);
+    map_init_seeded(&s->users, s->env->owner_key);
     map_init(&s->rooms);
     list_init(&s->ack_dirty);
     tracker_init(&s->tracker);
@@ -444,6 +445,7 @@ static bool set_up(struct shard *s, const struct listen_socket *socks, unsigned 
     list_init(&s->busy_rooms);
     s->rx = malloc(SHARD_RX_BYTES);
     s->staging = malloc(SHARD_RX_BYTES);
+    frame_scratch_init(&s->scratch, s->cfg);
     s->limits = limits_wanted(s->cfg) ? limits_new(s->cfg) : NULL;
     s->tls = s->env->ssl_ctx ? tls_ctx_share(s->env->ssl_ctx) : NULL;
     s->base = new_base();
@@ -504,6 +506,7 @@ static void release(struct shard *s)
     idmap_fini(&s->polls);
     free(s->rx);
     free(s->staging);
+    buf_fini(&s->scratch);
     free(s->renamed);
 }
 

@@ -10,6 +10,7 @@
 
 #include <event2/event.h>
 
+#include "core/buf.h"
 #include "core/list.h"
 #include "core/log.h"
 #include "core/map.h"
@@ -82,10 +83,12 @@ struct shard {
     bool store_ready;
     bool draining;
     bool stop;
-    bool latency_sampled; /* one latency sample a flush */
+    bool latency_sampled; /* one latency sample a connection and flush */
+    uint64_t written_us;  /* when what is being counted was written; 0: the clock has not been asked yet */
     struct log_limit log_close, log_http, log_bad;
     uint8_t *rx;             /* SHARD_RX_BYTES: input is read here first */
     uint8_t *staging;        /* TLS output is gathered here */
+    struct buf scratch;      /* messages are encoded here (net/frame_cache.h) */
     struct flusher *flusher; /* NULL: each connection is written by itself (net/flush.h) */
     struct deflate *deflate; /* made at first need (net/ws_deflate.c) */
     struct limits *limits;   /* NULL: no rate is limited */

@@ -168,6 +168,11 @@ static void deliver(struct shard *s, struct job *j, uint32_t hash)
         free(u);
 }
 
+static uint32_t hash_of(const struct shard *s, const struct job *j)
+{
+    return j->target_hash ? map_hash_of(j->target_hash) : map_hash(&s->users, j->head.target);
+}
+
 /* Asks for the memory of the first session of a user, and of its connection. */
 static const struct session *expect_session(const struct user *u)
 {
@@ -187,7 +192,7 @@ void users_deliver(struct shard *s, struct job *const *jobs, unsigned n)
     const struct session *ses[USERS_AT_ONCE];
     assert(n <= USERS_AT_ONCE);
     for (unsigned i = 0; i < n; i++) {
-        hash[i] = map_hash(&s->users, jobs[i]->head.target);
+        hash[i] = hash_of(s, jobs[i]);
         map_expect(&s->users, hash[i]);
     }
     for (unsigned i = 0; i < n; i++)

@@ -218,7 +218,7 @@ struct frame *ws_squeeze(struct session *s, struct frame_cache *fc, struct frame
         f = plain;
         f->refs++;
     }
-    fc->frame[s->wire] = f;
+    frame_cache_keep(fc, s->wire, f);
     return f;
 }
 

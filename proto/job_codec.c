@@ -2,16 +2,16 @@
  * job_codec.c - jobs as msgpack.
  *
  * Idea: packing writes straight into the job's own allocation, whose size is bounded from the spans' lengths before the
- * first byte is written, and notes where each string came to stand: a job's head always points into the job. Data
- * inside is taken on trust here: it is checked where it enters (envelope.c, codec_command.c).
+ * first byte is written, and notes where each string came to stand: a job's head always points into the job. It is
+ * done once a message, so the bytes are put here and not through a packer's callback. Data inside is taken on trust: it
+ * is checked where it enters (envelope.c, codec_command.c).
  *
  * Any thread; pure. A new job has one reference and belongs to the caller; job_unref frees it (core/job.c). born_us is
  * left 0 for whoever has a clock.
  */
 #include "proto/job_codec.h"
 
-#include <msgpack/pack.h>
-#include <stdlib.h>
+#include <endian.h>
 
 #include "core/hash.h"
 #include "proto/mp.h"
@@ -21,65 +21,84 @@ enum { VERSION = 1, ELEMENTS = 15 };
 /* What all heads and numbers together can take: the array's head and 15 elements of at most 9 bytes without content. */
 enum { OVERHEAD = 1 + ELEMENTS * 9 };
 
-struct room {
-    uint8_t *p;
-    size_t left;
-};
-
-static int into_room(void *data, const char *bytes, size_t n)
+/* n bytes of u, the highest first, behind the format byte. */
+static uint8_t *put_number(uint8_t *p, uint8_t format, uint64_t u, unsigned n)
 {
-    struct room *r = data;
-    if (n > r->left)
-        return -1;
-    if (n > 0)
-        memcpy(r->p, bytes, n);
-    r->p += n;
-    r->left -= n;
-    return 0;
+    uint64_t be = htobe64(u << (64 - 8 * n));
+    *p = format;
+    memcpy(p + 1, &be, n);
+    return p + 1 + n;
 }
 
-/* Packs a string; *at: where its copy stands. */
-static int pack_text(msgpack_packer *pk, struct span s, struct span *at)
+static uint8_t *put_uint(uint8_t *p, uint64_t u)
 {
-    const struct room *r = pk->data;
-    *at = span_of(NULL, 0);
-    if (s.n == 0)
-        return msgpack_pack_nil(pk);
-    int bad = msgpack_pack_str(pk, s.n) | msgpack_pack_str_body(pk, s.p, s.n);
-    *at = span_of(r->p - s.n, s.n);
-    return bad;
+    if (u < 0x80) {
+        *p = (uint8_t)u;
+        return p + 1;
+    }
+    if (u > UINT32_MAX)
+        return put_number(p, 0xCF, u, 8);
+    if (u > UINT16_MAX)
+        return put_number(p, 0xCE, u, 4);
+    return u > UINT8_MAX ? put_number(p, 0xCD, u, 2) : put_number(p, 0xCC, u, 1);
 }
 
-static int pack_data(msgpack_packer *pk, struct span s, struct span *at)
+/* Puts bytes; *at: where their copy stands. */
+static uint8_t *put_bytes(uint8_t *p, struct span s, struct span *at)
 {
-    const struct room *r = pk->data;
-    int bad = msgpack_pack_bin(pk, s.n);
-    bad |= s.n > 0 ? msgpack_pack_bin_body(pk, s.p, s.n) : 0;
-    *at = span_of(r->p - s.n, s.n);
-    return bad;
+    *at = span_of(p, s.n);
+    if (s.n > 0)
+        memcpy(p, s.p, s.n);
+    return p + s.n;
 }
 
-/* *own: the same head, of the copies. */
-static int pack_head(msgpack_packer *pk, const struct job_head *h, struct job_head *own)
+/* A str, or nil for none. */
+static uint8_t *put_text(uint8_t *p, struct span s, struct span *at)
 {
+    if (s.n == 0) {
+        *at = span_of(NULL, 0);
+        *p = 0xC0;
+        return p + 1;
+    }
+    if (s.n < 32)
+        *p++ = (uint8_t)(0xA0 | s.n);
+    else if (s.n <= UINT8_MAX)
+        p = put_number(p, 0xD9, s.n, 1);
+    else
+        p = s.n <= UINT16_MAX ? put_number(p, 0xDA, s.n, 2) : put_number(p, 0xDB, s.n, 4);
+    return put_bytes(p, s, at);
+}
+
+static uint8_t *put_bin(uint8_t *p, struct span s, struct span *at)
+{
+    if (s.n <= UINT8_MAX)
+        p = put_number(p, 0xC4, s.n, 1);
+    else
+        p = s.n <= UINT16_MAX ? put_number(p, 0xC5, s.n, 2) : put_number(p, 0xC6, s.n, 4);
+    return put_bytes(p, s, at);
+}
+
+/* Returns the end. *own: the same head, of the copies. */
+static uint8_t *put_head(uint8_t *p, const struct job_head *h, struct job_head *own)
+{
+    static_assert(ELEMENTS < 16, "an array's head of one byte");
     *own = *h;
-    int bad = msgpack_pack_array(pk, ELEMENTS);
-    bad |= msgpack_pack_uint64(pk, VERSION);
-    bad |= msgpack_pack_uint64(pk, h->kind);
-    bad |= pack_text(pk, h->target, &own->target);
-    bad |= msgpack_pack_uint64(pk, h->seq);
-    bad |= msgpack_pack_uint64(pk, h->prev);
-    bad |= msgpack_pack_uint64(pk, h->expires_s);
-    bad |= msgpack_pack_uint64(pk, h->ts_ms);
-    bad |= pack_text(pk, h->id, &own->id);
-    bad |= pack_text(pk, h->event, &own->event);
-    bad |= pack_text(pk, h->from, &own->from);
-    bad |= pack_text(pk, h->collapse, &own->collapse);
-    bad |= msgpack_pack_uint64(pk, h->priority);
-    bad |= h->track ? msgpack_pack_true(pk) : msgpack_pack_false(pk);
-    bad |= msgpack_pack_uint64(pk, h->format);
-    bad |= pack_data(pk, h->data, &own->data);
-    return bad;
+    *p++ = 0x90 | ELEMENTS;
+    p = put_uint(p, VERSION);
+    p = put_uint(p, h->kind);
+    p = put_text(p, h->target, &own->target);
+    p = put_uint(p, h->seq);
+    p = put_uint(p, h->prev);
+    p = put_uint(p, h->expires_s);
+    p = put_uint(p, h->ts_ms);
+    p = put_text(p, h->id, &own->id);
+    p = put_text(p, h->event, &own->event);
+    p = put_text(p, h->from, &own->from);
+    p = put_text(p, h->collapse, &own->collapse);
+    p = put_uint(p, h->priority);
+    *p++ = h->track ? 0xC3 : 0xC2;
+    p = put_uint(p, h->format);
+    return put_bin(p, h->data, &own->data);
 }
 
 /* Two messages collapse when their target and their `collapse` are the same. The key is fixed: all nodes may compare,
@@ -113,53 +132,39 @@ static bool content_length(const struct job_head *h, size_t *sum)
     return true;
 }
 
-static struct job *new_job(size_t room)
-{
-    struct job *j = room <= SIZE_MAX / 2 ? malloc(sizeof *j + room) : NULL;
-    if (j == NULL)
-        return NULL;
-    memset(j, 0, sizeof *j);
-    atomic_init(&j->refs, 1);
-    for (unsigned w = 0; w < WIRE_KINDS; w++)
-        atomic_init(&j->wire[w], NULL);
-    return j;
-}
-
-/* The bytes are in their place: reads the head from them. Frees the job and returns NULL when they are malformed. */
+/* The bytes are in their place: reads the head from them. Lets go of the job and returns NULL when they are malformed. */
 static struct job *adopt(struct job *j, size_t len)
 {
     j->len = len;
     if (job_unpack(span_of(j->bytes, len), &j->head) < 0) {
-        free(j);
+        job_unref(j);
         return NULL;
     }
+    j->collapse_key = collapse_key(&j->head);
+    return j;
+}
+
+struct job *job_pack_in(struct pool *pool, const struct job_head *head)
+{
+    size_t content;
+    if (!head_ok(head) || !content_length(head, &content))
+        return NULL;
+    struct job *j = job_new(pool, OVERHEAD + content);
+    if (j == NULL)
+        return NULL;
+    j->len = (size_t)(put_head(j->bytes, head, &j->head) - j->bytes);
     j->collapse_key = collapse_key(&j->head);
     return j;
 }
 
 struct job *job_pack(const struct job_head *head)
 {
-    size_t content;
-    if (!content_length(head, &content))
-        return NULL;
-    struct job *j = new_job(OVERHEAD + content);
-    if (j == NULL)
-        return NULL;
-    struct room room = {j->bytes, OVERHEAD + content};
-    msgpack_packer pk;
-    msgpack_packer_init(&pk, &room, into_room);
-    if (!head_ok(head) || pack_head(&pk, head, &j->head) != 0) {
-        free(j);
-        return NULL;
-    }
-    j->len = (size_t)(room.p - j->bytes);
-    j->collapse_key = collapse_key(&j->head);
-    return j;
+    return job_pack_in(NULL, head);
 }
 
 struct job *job_from_bytes(struct span bytes)
 {
-    struct job *j = new_job(bytes.n);
+    struct job *j = job_new(NULL, bytes.n);
     if (j == NULL)
         return NULL;
     if (bytes.n > 0)

@@ -8,8 +8,10 @@
 
 #include "core/job.h"
 
-/* Packs a head into a new job with one reference whose head points into its own bytes. NULL when memory is out. */
-struct job *job_pack(const struct job_head *head) MUST_CHECK;
+/* Packs a head into a new job with one reference whose head points into its own bytes; memory as in job_new. NULL when
+ * memory is out. */
+struct job *job_pack_in(struct pool *pool, const struct job_head *head) MUST_CHECK;
+struct job *job_pack(const struct job_head *head) MUST_CHECK; /* of the heap */
 /* Reads packed bytes into a head whose spans borrow from `bytes`. 0: fine; <0: malformed (hostile bytes never read past
  * the end). */
 int job_unpack(struct span bytes, struct job_head *head) MUST_CHECK;

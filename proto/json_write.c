@@ -81,11 +81,14 @@ static bool write_broken(struct buf *out, struct span s)
 static bool copy_plain(uint8_t *to, struct span s)
 {
     size_t i = 0;
-    for (; s.n - i >= 8; i += 8) {
+    while (s.n >= 8 && i < s.n) {
+        if (s.n - i < 8)
+            i = s.n - 8; /* the last eight, some of them once more */
         uint64_t w = json_eight(s.p + i);
         if ((json_special(w) | (w & JSON_TOPS)) != 0)
             return false;
         memcpy(to + i, s.p + i, 8);
+        i += 8;
     }
     for (; i < s.n; i++) {
         if (special(s.p[i]) || s.p[i] >= 0x80)

@@ -82,6 +82,15 @@ static struct member *place(const struct member_rule *rule, struct member *v, st
     return spare;
 }
 
+/* Which rule's name a key is; n: none. */
+static unsigned rule_of(const struct json_value *key, const struct member_rule *rules, unsigned n)
+{
+    unsigned i = 0;
+    while (i < n && !((key->escaped || key->raw.p[1] == (uint8_t)rules[i].name[0]) && json_string_is(key, rules[i].name)))
+        i++;
+    return i;
+}
+
 static enum members_status read_json(struct span in, const struct member_rule *rules, unsigned n, struct member *v,
                                      struct members *m)
 {
@@ -95,9 +104,7 @@ static enum members_status read_json(struct span in, const struct member_rule *r
     if (t != JSON_T_OPEN_OBJECT)
         return t == JSON_T_FAULT ? faults[r.status] : MEMBERS_OTHER_VALUE;
     while (json_member(&r, &key, &value)) {
-        unsigned i = 0;
-        while (i < n && !json_string_is(&key, rules[i].name))
-            i++;
+        unsigned i = rule_of(&key, rules, n);
         from_json(&value, place(i < n ? &rules[i] : NULL, v + i, &spare, m));
     }
     m->depth = r.deepest;
@@ -145,9 +152,21 @@ enum members_status members_read(enum codec c, struct span in, const struct memb
     return c == CODEC_JSON ? read_json(in, rules, n, v, m) : read_msgpack(in, rules, n, v, m);
 }
 
-static bool wanted(const struct member *v, uint32_t mask, unsigned i)
+/* Those of the mask that are there, a bit each. */
+static uint32_t present(const struct member *v, unsigned n, uint32_t mask)
 {
-    return (mask >> i & 1) != 0 && v[i].kind != MEMBER_ABSENT;
+    uint32_t there = 0;
+    for (unsigned i = 0; i < n; i++)
+        there |= (uint32_t)(v[i].kind != MEMBER_ABSENT) << i;
+    return there & mask;
+}
+
+/* The lowest bit of a set, which is not empty; takes it out. */
+static unsigned take_lowest(uint32_t *set)
+{
+    unsigned i = (unsigned)__builtin_ctz(*set);
+    *set &= *set - 1;
+    return i;
 }
 
 static enum members_status refuse(char *why, size_t whylen, const char *name, const char *what)
@@ -156,22 +175,21 @@ static enum members_status refuse(char *why, size_t whylen, const char *name, co
     return MEMBERS_REFUSED;
 }
 
-/* Decodes the escaped strings of the mask, after one growth of scratch. */
-static enum members_status decode(const struct member_rule *rules, unsigned n, uint32_t mask, struct member *v,
-                                  struct buf *scratch, char *why, size_t whylen)
+/* Decodes the escaped strings among those of the set, after one growth of scratch. */
+static enum members_status decode(const struct member_rule *rules, uint32_t set, struct member *v, struct buf *scratch,
+                                  char *why, size_t whylen)
 {
     size_t sum = 0;
-    for (unsigned i = 0; i < n; i++) {
-        if (wanted(v, mask, i) && v[i].escaped)
-            sum += v[i].raw.n;
+    uint32_t escaped = 0;
+    while (set) {
+        unsigned i = take_lowest(&set);
+        escaped |= (uint32_t)v[i].escaped << i;
+        sum += v[i].escaped ? v[i].raw.n : 0;
     }
-    if (sum == 0)
-        return MEMBERS_OK;
-    if (buf_reserve(scratch, sum) == NULL)
+    if (sum > 0 && buf_reserve(scratch, sum) == NULL)
         return MEMBERS_NO_MEMORY;
-    for (unsigned i = 0; i < n; i++) {
-        if (!wanted(v, mask, i) || !v[i].escaped)
-            continue;
+    while (escaped) {
+        unsigned i = take_lowest(&escaped);
         struct json_value j = {.kind = JSON_STRING, .raw = v[i].raw, .escaped = true};
         uint8_t *to = scratch->data + scratch->len;
         ptrdiff_t len = json_decode(&j, false, to, v[i].raw.n);
@@ -196,20 +214,18 @@ static bool follows(const struct member_rule *rule, const struct member *v)
 enum members_status members_check(const struct member_rule *rules, unsigned n, uint32_t mask, struct member *v,
                                   struct buf *scratch, char *why, size_t whylen)
 {
-    uint32_t strings = 0;
-    for (unsigned i = 0; i < n; i++) {
-        if (wanted(v, mask, i) && !follows(&rules[i], &v[i]))
+    uint32_t there = present(v, n, mask), strings = 0;
+    while (there) {
+        unsigned i = take_lowest(&there);
+        if (!follows(&rules[i], &v[i]))
             return refuse(why, whylen, rules[i].name, rules[i].must);
-        if (rules[i].kind == MEMBER_STRING)
-            strings |= UINT32_C(1) << i;
+        strings |= (uint32_t)(rules[i].kind == MEMBER_STRING) << i;
     }
-    mask &= strings;
-    enum members_status s = decode(rules, n, mask, v, scratch, why, whylen);
+    enum members_status s = decode(rules, strings, v, scratch, why, whylen);
     if (s != MEMBERS_OK)
         return s;
-    for (unsigned i = 0; i < n; i++) {
-        if (!wanted(v, mask, i))
-            continue;
+    while (strings) {
+        unsigned i = take_lowest(&strings);
         if (!utf8_valid(v[i].text) || (rules[i].ok != NULL && !rules[i].ok(v[i].text)))
             return refuse(why, whylen, rules[i].name, rules[i].must);
     }

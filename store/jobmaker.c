@@ -14,21 +14,21 @@
 #include "core/clock.h"
 #include "core/hash.h"
 #include "core/metrics.h"
+#include "core/pool.h"
 #include "proto/envelope.h"
 #include "proto/job_codec.h"
 
-enum { ID_MAX = 40, SCRATCH_SLACK = 4096, SCRATCH_KEEP = 256 * 1024 };
-
-void jobmaker_init(struct jobmaker *jm, struct metrics *m, size_t max_data)
-{
-    *jm = (struct jobmaker){.metrics = m, .max_data = max_data, .salt = random_u64() >> 16};
-    buf_init(&jm->scratch, max_data * 2 + SCRATCH_SLACK);
-}
-
-void jobmaker_fini(struct jobmaker *jm)
-{
-    buf_fini(&jm->scratch);
-}
+enum {
+    ID_MAX = 40,
+    SCRATCH_SLACK = 4096,
+    SCRATCH_KEEP = 256 * 1024,
+    JOB_PIECE = 1024, /* a job with 400 bytes of data or so */
+#ifdef CRIER_DEBUG
+    JOBS_KEPT = 0, /* so that sanitizers see each of them end */
+#else
+    JOBS_KEPT = 4096,
+#endif
+};
 
 /* Base 36, most significant digit first; returns how many characters. */
 static size_t base36(uint64_t v, char *to)
@@ -44,26 +44,52 @@ static size_t base36(uint64_t v, char *to)
     return n;
 }
 
-static struct span make_id(struct jobmaker *jm, const struct job_source *src, char to[ID_MAX])
+void jobmaker_init(struct jobmaker *jm, struct metrics *m, size_t max_data, bool pooled)
 {
-    size_t n;
-    if (src->seq) {
-        uint8_t all[20];
-        const uint8_t *hash = src->hash;
-        if (!hash) {
-            sha1(src->target, all);
-            hash = all;
-        }
-        n = base36(src->seq, to);
-        to[n++] = '.';
-        for (unsigned i = 0; i < 4; i++) {
-            to[n++] = "0123456789abcdef"[hash[i] >> 4];
-            to[n++] = "0123456789abcdef"[hash[i] & 15];
-        }
-    } else {
-        n = base36(jm->salt, to);
-        to[n++] = '-';
-        n += base36(++jm->count, to + n);
+    *jm = (struct jobmaker){.metrics = m, .max_data = max_data};
+    buf_init(&jm->scratch, max_data * 2 + SCRATCH_SLACK);
+    jm->pool = pooled ? pool_new(JOB_PIECE, JOBS_KEPT) : NULL;
+    jm->count_at = (unsigned)base36(random_u64() >> 16, jm->name);
+    jm->name[jm->count_at++] = '-';
+    jm->name[jm->count_at] = '0';
+    jm->name_len = jm->count_at + 1;
+}
+
+void jobmaker_fini(struct jobmaker *jm)
+{
+    buf_fini(&jm->scratch);
+    pool_free(jm->pool);
+}
+
+/* "<salt>-<count>": counts on, in the text itself. */
+static struct span next_name(struct jobmaker *jm)
+{
+    unsigned i = jm->name_len;
+    while (i > jm->count_at && jm->name[i - 1] == 'z')
+        jm->name[--i] = '0';
+    if (i > jm->count_at) {
+        jm->name[i - 1] = jm->name[i - 1] == '9' ? 'a' : (char)(jm->name[i - 1] + 1);
+    } else { /* one digit more; sixty-four bits have at most thirteen */
+        jm->name[jm->count_at] = '1';
+        jm->name[jm->name_len++] = '0';
+    }
+    return span_of(jm->name, jm->name_len);
+}
+
+/* "<seq>.<hash>" */
+static struct span place_name(const struct job_source *src, char to[ID_MAX])
+{
+    uint8_t all[20];
+    const uint8_t *hash = src->hash;
+    if (!hash) {
+        sha1(src->target, all);
+        hash = all;
+    }
+    size_t n = base36(src->seq, to);
+    to[n++] = '.';
+    for (unsigned i = 0; i < 4; i++) {
+        to[n++] = "0123456789abcdef"[hash[i] >> 4];
+        to[n++] = "0123456789abcdef"[hash[i] & 15];
     }
     return span_of(to, n);
 }
@@ -94,21 +120,22 @@ static enum job_made pack(struct jobmaker *jm, const struct job_source *src, con
     char id[ID_MAX];
     struct span name = src->id.n ? src->id : env->id;
     if (name.n == 0)
-        name = make_id(jm, src, id);
-    struct job *j = job_pack(&(struct job_head){.kind = src->kind,
-                                                .target = src->target,
-                                                .seq = src->seq,
-                                                .prev = src->prev,
-                                                .expires_s = src->expires_s,
-                                                .ts_ms = (src->seq ? src->seq : clock_real_us()) / 1000,
-                                                .id = name,
-                                                .event = env->event,
-                                                .from = env->from,
-                                                .collapse = env->collapse,
-                                                .priority = env->priority,
-                                                .track = env->track,
-                                                .format = env->format,
-                                                .data = env->data});
+        name = src->seq ? place_name(src, id) : next_name(jm);
+    struct job_head head = {.kind = src->kind,
+                            .target = src->target,
+                            .seq = src->seq,
+                            .prev = src->prev,
+                            .expires_s = src->expires_s,
+                            .ts_ms = (src->seq ? src->seq : clock_real_us()) / 1000,
+                            .id = name,
+                            .event = env->event,
+                            .from = env->from,
+                            .collapse = env->collapse,
+                            .priority = env->priority,
+                            .track = env->track,
+                            .format = env->format,
+                            .data = env->data};
+    struct job *j = job_pack_in(jm->pool, &head);
     if (!j) {
         snprintf(why, whylen, "Memory is out.");
         return JOB_NO_MEMORY;

@@ -8,15 +8,20 @@
 #include "core/job.h"
 
 struct metrics;
+struct pool;
 
 struct jobmaker {
     struct buf scratch; /* unescaped strings of the envelope under work */
     struct metrics *metrics;
+    struct pool *pool; /* jobs come from there; NULL: from the heap */
     size_t max_data;
-    uint64_t salt, count; /* names of messages that nobody named: this node's, this incarnation's */
+    /* the name of the last message that nobody named: this node's, this incarnation's, and a count in base 36 */
+    char name[40];
+    unsigned name_len, count_at;
 };
 
-void jobmaker_init(struct jobmaker *jm, struct metrics *m, size_t max_data);
+/* pooled: jobs are on their way and gone in a moment, not kept. */
+void jobmaker_init(struct jobmaker *jm, struct metrics *m, size_t max_data, bool pooled);
 void jobmaker_fini(struct jobmaker *jm);
 
 /* Where a P came from and what the inbox says about it; these win over the members of P. */

@@ -805,7 +805,7 @@ struct store *store_memory_new(const struct config *cfg, struct event_base *base
     used_ids_init(&s->ids);
     memory_ledger_init(&s->ledger, cfg->ledger_ttl_s, s->node);
     list_init(&s->refused);
-    jobmaker_init(&s->jm, m, cfg->max_payload);
+    jobmaker_init(&s->jm, m, cfg->max_payload, false);
     s->turn = event_new(base, -1, 0, on_turn, s);
     s->sweep = evtimer_new(base, on_sweep, s);
     if (!s->turn || !s->sweep) {

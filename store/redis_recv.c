@@ -178,9 +178,9 @@ static bool take_live(struct redis_store *s, struct span user, struct span paylo
     return true;
 }
 
-static void take_user(struct redis_store *s, struct span user, struct span payload)
+/* u: NULL when that user is not here. */
+static void take_user(struct redis_store *s, const struct ruser *u, struct span user, struct span payload)
 {
-    const struct ruser *u = redis_user(s, user);
     uint8_t part = u ? u->part : redis_part(user);
     if (redis_ingest_all_read(s) && take_live(s, user, payload, u != NULL))
         redis_ingest_count(s, TARGET_USER, part);
@@ -190,22 +190,15 @@ static void take_user(struct redis_store *s, struct span user, struct span paylo
 
 /* ---- all channels ---- */
 
-/* Is it "<prefix><kind>..."? *rest: what follows. */
-static bool after_prefix(const struct redis_store *s, struct span channel, const char *kind, struct span *rest)
+/* Does it begin so, with more behind it? *rest: what follows. */
+static inline bool after(struct span s, struct span word, struct span *rest)
 {
-    size_t prefix = strlen(s->cfg->prefix), n = strlen(kind);
-    if (channel.n <= prefix + n || memcmp(channel.p, s->cfg->prefix, prefix) != 0 ||
-        memcmp(channel.p + prefix, kind, n) != 0)
+    if (s.n <= word.n || memcmp(s.p, word.p, word.n) != 0)
         return false;
-    *rest = span_of(channel.p + prefix + n, channel.n - prefix - n);
+    *rest = span_of(s.p + word.n, s.n - word.n);
     return true;
 }
-
-static bool is_mark(const struct redis_store *s, struct span channel)
-{
-    size_t prefix = strlen(s->cfg->prefix);
-    return channel.n == prefix + 4 && memcmp(channel.p + prefix, "mark", 4) == 0;
-}
+#define AFTER(s, lit, rest) after((s), SPAN_LIT(lit), (rest))
 
 /* A room with history is nobody's channel: what is published to it comes by the pattern and is stored by one node. To
  * any other room the pattern brings a second copy of what its members get, or what nobody here wants. */
@@ -222,50 +215,74 @@ static void take_room(struct redis_store *s, struct span room, struct span paylo
 
 void redis_on_coming(void *arg, const struct span *channels, unsigned n)
 {
-    const struct redis_store *s = arg;
-    uint32_t hash[REDIS_SUB_AHEAD];
-    unsigned users = 0;
-    struct span name;
+    struct redis_store *s = arg;
+    struct span own, name;
     for (unsigned i = 0; i < n; i++) {
-        if (!after_prefix(s, channels[i], "user:", &name))
-            continue;
-        hash[users] = map_hash(&s->users, name);
-        map_expect(&s->users, hash[users++]);
+        bool user = after(channels[i], s->prefix, &own) && AFTER(own, "user:", &name);
+        s->coming[i] = user ? map_hash(&s->users, name) : 0;
+        if (user)
+            map_expect(&s->users, s->coming[i]);
     }
-    for (unsigned i = 0; i < users; i++)
-        (void)map_guess(&s->users, hash[i]);
+    for (unsigned i = 0; i < n; i++) {
+        if (s->coming[i])
+            (void)map_guess(&s->users, s->coming[i]);
+    }
+    s->ncome = 0;
+}
+
+/* To what backends publish to: a user, a room, all. False: there is no such channel. */
+static bool take_public(struct redis_store *s, struct span channel, struct span payload, bool by_pattern)
+{
+    struct job_source src = {.payload = payload};
+    if (!channel_parse(s->prefix, channel, &src.kind, &src.target))
+        return false;
+    switch (src.kind) {
+    case TARGET_USER:
+        take_user(s, redis_user(s, src.target), src.target, payload);
+        break;
+    case TARGET_ROOM:
+        take_room(s, src.target, payload, channel, by_pattern);
+        break;
+    case TARGET_ALL:
+        deliver(s, &src, channel);
+        break;
+    }
+    return true;
+}
+
+/* What nodes tell each other. False: there is no such channel. */
+static bool take_internal(struct redis_store *s, struct span own, struct span channel, struct span payload)
+{
+    struct span name;
+    if (AFTER(own, "n:", &name)) {
+        take_targeted(s, channel, payload); /* of an earlier name, too: what was on the way is as good */
+    } else if (AFTER(own, "presence:", &name)) {
+        redis_watch_came(s, name, payload);
+    } else if (AFTER(own, "user:\x01", &name)) {
+        if (span_eq(name, span_str(s->node)))
+            redis_ingest_on_probe(s, payload);
+    } else if (SPAN_IS(own, "mark")) {
+        redis_ingest_marker(s, payload);
+        redis_goodbye_look(s);
+    } else {
+        return false;
+    }
+    return true;
 }
 
 void redis_on_message(void *arg, struct span channel, struct span payload, bool by_pattern)
 {
     struct redis_store *s = arg;
-    enum target_kind kind;
-    struct span name;
+    struct span own, name;
+    uint32_t hash = s->coming[s->ncome++];
     metric_add(s->metrics, M_REDIS_RECEIVED, 1);
-    if (after_prefix(s, channel, "n:", &name)) {
-        take_targeted(s, channel, payload); /* of an earlier name, too: what was on the way is as good */
-    } else if (channel_parse(span_str(s->cfg->prefix), channel, &kind, &name)) {
-        struct job_source src = {.kind = kind, .target = name, .payload = payload};
-        switch (kind) {
-        case TARGET_USER:
-            take_user(s, name, payload);
-            break;
-        case TARGET_ROOM:
-            take_room(s, name, payload, channel, by_pattern);
-            break;
-        case TARGET_ALL:
-            deliver(s, &src, channel);
-            break;
-        }
-    } else if (after_prefix(s, channel, "presence:", &name)) {
-        redis_watch_came(s, name, payload);
-    } else if (after_prefix(s, channel, "user:\x01", &name)) {
-        if (span_eq(name, span_str(s->node)))
-            redis_ingest_on_probe(s, payload);
-    } else if (is_mark(s, channel)) {
-        redis_ingest_marker(s, payload);
-        redis_goodbye_look(s);
-    } else {
+    /* Nearly all: to a user who is here, whose name was looked at when he came. */
+    const struct ruser *u = hash && after(channel, s->prefix, &own) && AFTER(own, "user:", &name)
+                                ? map_get_hashed(&s->users, name, hash)
+                                : NULL;
+    if (u)
+        take_user(s, u, name, payload);
+    else if (!(after(channel, s->prefix, &own) && take_internal(s, own, channel, payload)) &&
+             !take_public(s, channel, payload, by_pattern))
         redis_refuse(s, channel, payload, "the name in the channel is not allowed");
-    }
 }

@@ -461,7 +461,8 @@ static void init(struct redis_store *s)
     map_init(&s->kept);
     for (unsigned i = 0; i < REDIS_PARTS; i++)
         list_init(&s->parts[i]);
-    jobmaker_init(&s->jm, s->metrics, s->cfg->max_payload);
+    s->prefix = span_str(s->cfg->prefix);
+    jobmaker_init(&s->jm, s->metrics, s->cfg->max_payload, true);
     resp_init(&s->args, MAX_ARGS);
     resp_init(&s->keys, MAX_ARGS);
     resp_init(&s->sends, MAX_ARGS);

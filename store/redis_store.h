@@ -57,6 +57,7 @@ struct redis_store {
     bool known;                 /* the other nodes have heard of this one */
     unsigned renames;           /* names given up: a heartbeat's answer is about the name it was sent under */
     char role[24];              /* what the last heartbeat said it does with raw messages */
+    struct span prefix;         /* of keys and channels, as configured */
     char run_id[64];            /* of the server */
     bool leaving, stepping_out; /* the goodbye has begun; the node is no longer to be a reader */
     uint64_t leave_due_ms;
@@ -73,6 +74,8 @@ struct redis_store {
     struct event *interest_timer;
     /* users */
     struct map users;
+    uint32_t coming[REDIS_SUB_AHEAD]; /* hashes of the users that the next messages are for; 0: for something else */
+    unsigned ncome;                   /* how many of those messages have come */
     struct list parts[REDIS_PARTS];
     struct redis_rooms *rooms;       /* redis_rooms.c */
     struct redis_presence *presence; /* redis_presence.c */

@@ -9,7 +9,7 @@
  */
 #include "store/resp.h"
 
-enum { MAX_PARTS = 4, MAX_LINE = 512, NUM_DIGITS = RESP_DIGITS };
+enum { MAX_PARTS = 4, MAX_LINE = 512, MAX_DIGITS = 10, NUM_DIGITS = RESP_DIGITS };
 
 void resp_init(struct resp_args *a, size_t max)
 {
@@ -119,57 +119,59 @@ static ptrdiff_t take_line(struct span in, struct span *line)
     return nl - in.p + 1;
 }
 
-/* A length or count: digits alone, or "-1" (nil). */
-static bool take_number(struct span s, long long *out)
+/* A length or count behind its mark: digits alone, or "-1" (nil), and CRLF. >0 bytes used, 0 more, <0 broken. */
+static ptrdiff_t take_number(struct span in, long long *out)
 {
-    if (SPAN_IS(s, "-1")) {
-        *out = -1;
-        return true;
-    }
-    if (s.n == 0 || s.n > 10)
-        return false;
+    size_t i = 1;
     long long v = 0;
-    for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] < '0' || s.p[i] > '9')
-            return false;
-        v = v * 10 + (s.p[i] - '0');
+    for (; i < in.n && in.p[i] >= '0' && in.p[i] <= '9' && i <= MAX_DIGITS; i++)
+        v = v * 10 + (in.p[i] - '0');
+    if (i == 1 && in.n > 1 && in.p[1] == '-') {
+        if (in.n > 2 && in.p[2] != '1')
+            return -1;
+        v = -1;
+        i = 3;
     }
+    if (in.n < i + 2)
+        return in.n > i && in.p[i] != '\r' ? -1 : 0;
     *out = v;
-    return true;
+    return i > 1 && in.p[i] == '\r' && in.p[i + 1] == '\n' ? (ptrdiff_t)i + 2 : -1;
+}
+
+static ptrdiff_t take_bulk(struct span in, size_t max_bulk, struct span *part)
+{
+    long long len;
+    ptrdiff_t used = take_number(in, &len);
+    if (used <= 0)
+        return used;
+    if (len > 0 && (size_t)len > max_bulk)
+        return -1;
+    if (len < 0) {
+        *part = span_of(NULL, 0);
+        return used;
+    }
+    if (in.n - (size_t)used < (size_t)len + 2)
+        return 0;
+    const uint8_t *end = in.p + used + len;
+    *part = span_of(in.p + used, (size_t)len);
+    return end[0] == '\r' && end[1] == '\n' ? used + (ptrdiff_t)len + 2 : -1;
 }
 
 /* One element of a push: bulk string (nil: empty), integer or status. */
 static ptrdiff_t take_part(struct span in, size_t max_bulk, struct span *part)
 {
+    if (in.n == 0)
+        return 0;
+    if (in.p[0] == '$')
+        return take_bulk(in, max_bulk, part);
     struct span line;
     ptrdiff_t used = take_line(in, &line);
     if (used <= 0)
         return used;
-    if (line.n == 0)
+    if (line.n == 0 || (line.p[0] != ':' && line.p[0] != '+'))
         return -1;
-    struct span value = span_of(line.p + 1, line.n - 1);
-    long long len;
-    switch (line.p[0]) {
-    case '$':
-        if (!take_number(value, &len) || (len > 0 && (size_t)len > max_bulk))
-            return -1;
-        if (len < 0) {
-            *part = span_of(NULL, 0);
-            return used;
-        }
-        if (in.n - (size_t)used < (size_t)len + 2)
-            return 0;
-        *part = span_of(in.p + used, (size_t)len);
-        if (memcmp(in.p + used + len, "\r\n", 2) != 0)
-            return -1;
-        return used + (ptrdiff_t)len + 2;
-    case ':':
-    case '+':
-        *part = value;
-        return used;
-    default:
-        return -1;
-    }
+    *part = span_of(line.p + 1, line.n - 1);
+    return used;
 }
 
 static void classify(const struct span *part, long long n, struct resp_push *out)
@@ -207,12 +209,11 @@ ptrdiff_t resp_push_parse(struct span in, size_t max_bulk, struct resp_push *out
         return 0;
     if (in.p[0] == '-' || in.p[0] == '+')
         return parse_single(in, out);
-    struct span line;
-    ptrdiff_t used = take_line(in, &line);
-    if (used <= 0)
-        return in.p[0] == '*' ? used : -1;
     long long n;
-    if (line.n == 0 || line.p[0] != '*' || !take_number(span_of(line.p + 1, line.n - 1), &n) || n < 1 || n > MAX_PARTS)
+    ptrdiff_t used = in.p[0] == '*' ? take_number(in, &n) : -1;
+    if (used <= 0)
+        return used;
+    if (n < 1 || n > MAX_PARTS)
         return -1;
     struct span part[MAX_PARTS];
     size_t at = (size_t)used;

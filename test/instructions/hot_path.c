@@ -128,7 +128,7 @@ int main(int argc, char **argv)
     struct metrics m;
     struct jobmaker jm;
     metrics_init(&m, "jobs");
-    jobmaker_init(&jm, &m, 65536);
+    jobmaker_init(&jm, &m, 65536, true);
     make_jobs(&jm, n);
     jobmaker_fini(&jm);
     return 0;

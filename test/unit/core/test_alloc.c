@@ -179,10 +179,9 @@ static void a_map_that_cannot_shrink(void **state)
 
 static bool job_work(void)
 {
-    struct job *j = calloc(1, sizeof(*j));
+    struct job *j = job_new(NULL, 0);
     if (!j)
         return false;
-    atomic_init(&j->refs, 1);
     bool good = true;
     for (unsigned w = 0; w < WIRE_KINDS && good; w++) {
         struct blob *b = blob_copy(SPAN_LIT("frame"));

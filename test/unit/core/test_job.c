@@ -16,9 +16,8 @@ enum { THREADS = 4, ROUNDS = 2000 };
 static struct job *job_of(const char *bytes)
 {
     size_t n = strlen(bytes);
-    struct job *j = calloc(1, sizeof(*j) + n);
+    struct job *j = job_new(NULL, n);
     assert_non_null(j);
-    atomic_init(&j->refs, 1);
     j->len = n;
     memcpy(j->bytes, bytes, n);
     return j;

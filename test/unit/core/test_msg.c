@@ -19,9 +19,8 @@ static char *text(const char *s)
 
 static struct job *some_job(void)
 {
-    struct job *j = calloc(1, sizeof(*j));
+    struct job *j = job_new(NULL, 0);
     assert_non_null(j);
-    atomic_init(&j->refs, 1);
     return j;
 }
 
