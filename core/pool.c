@@ -89,6 +89,7 @@ void *pool_take(struct pool *p, size_t n)
     x = p->own;
     if (x) {
         p->own = x->next;
+        prefetch(p->own, sizeof *x); /* whoever let it go was on another processor */
         return x->bytes;
     }
     x = fresh(p, p->size);

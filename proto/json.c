@@ -55,19 +55,6 @@ static bool is_digit(uint8_t c)
     return c >= '0' && c <= '9';
 }
 
-/* The first byte from p on that is a quote, a backslash or below a space; `end` when there is none. */
-static const uint8_t *skip_plain(const uint8_t *p, const uint8_t *end)
-{
-    for (; end - p >= 8; p += 8) {
-        uint64_t hit = json_special(json_eight(p));
-        if (hit)
-            return p + (unsigned)__builtin_ctzll(hit) / 8;
-    }
-    while (p < end && *p >= 0x20 && *p != '"' && *p != '\\')
-        p++;
-    return p;
-}
-
 /* One escape, p at the backslash; NULL when it is none of the grammar's. */
 static const uint8_t *scan_escape(const uint8_t *p, const uint8_t *end)
 {
@@ -98,7 +85,7 @@ static const uint8_t *scan_string(const uint8_t *p, const uint8_t *end, bool *es
     *escaped = false;
     p++;
     for (;;) {
-        p = skip_plain(p, end);
+        p = json_plain_end(p, end);
         if (p == end || *p < 0x20)
             return NULL;
         if (*p == '"')

@@ -1,31 +1,34 @@
 /*
- * json_plain.h - eight bytes at a time: where is the first one that may not stand in a JSON string as it is? Private to
- * json.c and json_write.c.
+ * json_plain.h - where is the first byte that may not stand in a JSON string as it is? Private to json.c and
+ * json_write.c.
  */
 #ifndef PROTO_JSON_PLAIN_H
 #define PROTO_JSON_PLAIN_H
 
-#include <endian.h>
+#include "core/bytes16.h"
 
-#include "core/base.h"
-
-#define JSON_ONES UINT64_C(0x0101010101010101)
-#define JSON_TOPS (JSON_ONES << 7)
-
-static inline uint64_t json_eight(const uint8_t *p)
+static inline bool json_special(uint8_t c)
 {
-    uint64_t w;
-    memcpy(&w, p, sizeof(w));
-    return le64toh(w);
+    return c < 0x20 || c == '"' || c == '\\';
 }
 
-/* The top bit of each byte that is a quote, a backslash or below a space. Behind the lowest bit that is set others may
- * be set by a borrow: only whether there is one, and the lowest, can be relied on. */
-static inline uint64_t json_special(uint64_t w)
+/* Of sixteen bytes: which are quotes, backslashes or below a space. */
+static inline bytes16 json_specials(bytes16 v)
 {
-    uint64_t quote = w ^ (JSON_ONES * '"'), slash = w ^ (JSON_ONES * '\\');
-    return (((w - JSON_ONES * 0x20) & ~w) | ((quote - JSON_ONES) & ~quote) | ((slash - JSON_ONES) & ~slash)) &
-           JSON_TOPS;
+    return (bytes16)((v < 0x20) | (v == '"') | (v == '\\'));
+}
+
+/* The first byte from p on that is one of them; `end` when there is none. */
+static inline const uint8_t *json_plain_end(const uint8_t *p, const uint8_t *end)
+{
+    for (; end - p >= 16; p += 16) {
+        unsigned at = bytes16_first(json_specials(bytes16_at(p)));
+        if (at < 16)
+            return p + at;
+    }
+    while (p < end && !json_special(*p))
+        p++;
+    return p;
 }
 
 #endif

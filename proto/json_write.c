@@ -42,19 +42,13 @@ static bool write_escape(struct buf *out, uint8_t c)
     return buf_append(out, text, 6);
 }
 
-static bool special(uint8_t c)
-{
-    return c < 0x20 || c == '"' || c == '\\';
-}
-
 /* s is valid UTF-8. */
 static bool write_valid(struct buf *out, struct span s)
 {
     const uint8_t *p = s.p, *end = s.p + s.n;
     while (p < end) {
         const uint8_t *from = p;
-        while (p < end && !special(*p))
-            p++;
+        p = json_plain_end(p, end);
         if (!buf_append(out, from, (size_t)(p - from)))
             return false;
         if (p < end && !write_escape(out, *p++))
@@ -76,33 +70,38 @@ static bool write_broken(struct buf *out, struct span s)
     return true;
 }
 
+/* Is there anything but plain ASCII among sixteen bytes? */
+static bool all_plain(bytes16 v)
+{
+    return bytes16_first(json_specials(v) | (bytes16)(v >= 0x80)) == 16;
+}
+
 /* Nearly every string: ASCII without anything to be escaped. It is copied while it is looked at; false: it is another,
  * and what stands at `to` means nothing. */
 static bool copy_plain(uint8_t *to, struct span s)
 {
-    size_t i = 0;
-    while (s.n >= 8 && i < s.n) {
-        if (s.n - i < 8)
-            i = s.n - 8; /* the last eight, some of them once more */
-        uint64_t w = json_eight(s.p + i);
-        if ((json_special(w) | (w & JSON_TOPS)) != 0)
-            return false;
-        memcpy(to + i, s.p + i, 8);
-        i += 8;
+    uint8_t few[16] = "                ";
+    if (s.n < sizeof few) {
+        memcpy(few, s.p, s.n);
+        memcpy(to, few, s.n);
+        return all_plain(bytes16_at(few));
     }
-    for (; i < s.n; i++) {
-        if (special(s.p[i]) || s.p[i] >= 0x80)
+    for (size_t i = 0;;) {
+        bytes16 v = bytes16_at(s.p + i);
+        if (!all_plain(v))
             return false;
-        to[i] = s.p[i];
+        memcpy(to + i, &v, sizeof v);
+        if (i + 16 == s.n)
+            return true;
+        i = s.n - i < 32 ? s.n - 16 : i + 16; /* the last sixteen, some of them once more */
     }
-    return true;
 }
 
 bool json_write_string(struct buf *out, struct span s)
 {
     size_t start = out->len;
     uint8_t *p = s.n < SIZE_MAX - 2 ? buf_reserve(out, s.n + 2) : NULL;
-    if (p != NULL && copy_plain(p + 1, s)) {
+    if (p != NULL && s.n > 0 && copy_plain(p + 1, s)) {
         p[0] = p[s.n + 1] = '"';
         buf_commit(out, s.n + 2);
         return true;

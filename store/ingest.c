@@ -229,18 +229,18 @@ static void make_room(struct ingest *in)
 static struct ingest_entry *entry_new(struct ingest *in, enum target_kind kind, uint8_t part, struct span name,
                                       struct span payload, uint64_t now_ms)
 {
-    struct ingest_entry *e = calloc(1, sizeof(*e) + name.n + payload.n);
+    struct ingest_entry *e = malloc(sizeof(*e) + name.n + payload.n);
     if (!e) {
         in->stats.lost++;
         return NULL;
     }
-    e->kind = kind;
-    e->part = part;
-    e->owner = NOBODY;
-    e->born_ms = now_ms;
-    e->serial = ++in->serial;
-    e->name_len = name.n;
-    e->len = payload.n;
+    *e = (struct ingest_entry){.kind = kind,
+                               .part = part,
+                               .owner = NOBODY,
+                               .born_ms = now_ms,
+                               .serial = ++in->serial,
+                               .name_len = name.n,
+                               .len = payload.n};
     memcpy(e->bytes, name.p, name.n);
     if (payload.n)
         memcpy(e->bytes + name.n, payload.p, payload.n);

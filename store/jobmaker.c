@@ -11,6 +11,7 @@
 
 #include <stdio.h>
 
+#include "core/bytes16.h"
 #include "core/clock.h"
 #include "core/hash.h"
 #include "core/metrics.h"
@@ -33,14 +34,13 @@ enum {
 /* Base 36, most significant digit first; returns how many characters. */
 static size_t base36(uint64_t v, char *to)
 {
-    char tmp[16];
-    size_t n = 0;
+    char tmp[13], *p = tmp + sizeof(tmp);
     do {
-        tmp[n++] = "0123456789abcdefghijklmnopqrstuvwxyz"[v % 36];
+        *--p = "0123456789abcdefghijklmnopqrstuvwxyz"[v % 36];
         v /= 36;
     } while (v);
-    for (size_t i = 0; i < n; i++)
-        to[i] = tmp[n - 1 - i];
+    size_t n = (size_t)(tmp + sizeof(tmp) - p);
+    memcpy(to, p, n);
     return n;
 }
 
@@ -152,12 +152,28 @@ enum job_made job_make(struct jobmaker *jm, const struct job_source *src, struct
     return made == JOB_MADE ? pack(jm, src, &env, out, why, whylen) : made;
 }
 
+/* Cheaper than reading it; memmem is made for longer words. */
+static bool mentions_ttl(struct span s)
+{
+    enum { LOOK = 18 }; /* bytes that sixteen beginnings of a word of three take up */
+    if (s.n < LOOK)
+        return memmem(s.p, s.n, "ttl", 3) != NULL;
+    for (size_t i = 0;; i += 16) {
+        const uint8_t *p = s.p + (i < s.n - LOOK ? i : s.n - LOOK);
+        bytes16 hits = (bytes16)((bytes16_at(p) == 't') & (bytes16_at(p + 1) == 't') & (bytes16_at(p + 2) == 'l'));
+        if (bytes16_first(hits) < 16)
+            return true;
+        if (i + LOOK >= s.n)
+            return false;
+    }
+}
+
 enum job_made job_make_live(struct jobmaker *jm, const struct job_source *src, bool wanted, struct job **out)
 {
     struct envelope env;
     char why[120];
     *out = NULL;
-    if (!memmem(src->payload.p, src->payload.n, "ttl", 3)) /* cheaper than reading it */
+    if (!mentions_ttl(src->payload))
         return JOB_REFUSED;
     enum job_made made = read_envelope(jm, src->payload, &env, why, sizeof(why));
     if (made == JOB_MADE && (env.ttl_s != 0 || env.id.n || env.track))

@@ -41,28 +41,28 @@ static struct span tag(uint8_t part, char to[5])
 void redis_key(const struct redis_store *s, struct resp_args *a, uint8_t part, const char *kind, struct span name)
 {
     char t[5];
-    const struct span pieces[] = {span_str(s->cfg->prefix), tag(part, t), span_str(kind), SPAN_LIT(":"), name};
+    const struct span pieces[] = {s->prefix, tag(part, t), span_str(kind), SPAN_LIT(":"), name};
     resp_join(a, pieces, ARRAY_LEN(pieces));
 }
 
 void redis_id_key(const struct redis_store *s, struct resp_args *a, uint8_t part, struct span user, struct span id)
 {
     char t[5];
-    const struct span pieces[] = {span_str(s->cfg->prefix), tag(part, t), SPAN_LIT("i:u:"), user, SPAN_LIT(":"), id};
+    const struct span pieces[] = {s->prefix, tag(part, t), SPAN_LIT("i:u:"), user, SPAN_LIT(":"), id};
     resp_join(a, pieces, ARRAY_LEN(pieces));
 }
 
 void redis_room_id_key(const struct redis_store *s, struct resp_args *a, uint8_t part, struct span room, struct span id)
 {
     char t[5];
-    const struct span pieces[] = {span_str(s->cfg->prefix), tag(part, t), SPAN_LIT("i:r:"), room, SPAN_LIT(":"), id};
+    const struct span pieces[] = {s->prefix, tag(part, t), SPAN_LIT("i:r:"), room, SPAN_LIT(":"), id};
     resp_join(a, pieces, ARRAY_LEN(pieces));
 }
 
 void redis_part_key(const struct redis_store *s, struct resp_args *a, uint8_t part, const char *rest)
 {
     char t[5];
-    const struct span pieces[] = {span_str(s->cfg->prefix), tag(part, t), span_str(rest)};
+    const struct span pieces[] = {s->prefix, tag(part, t), span_str(rest)};
     resp_join(a, pieces, ARRAY_LEN(pieces));
 }
 
@@ -70,7 +70,7 @@ void redis_part_join(const struct redis_store *s, struct resp_args *a, uint8_t p
                      unsigned n)
 {
     char t[5];
-    struct span all[8] = {span_str(s->cfg->prefix), tag(part, t)};
+    struct span all[8] = {s->prefix, tag(part, t)};
     assert(n <= ARRAY_LEN(all) - 2);
     memcpy(all + 2, pieces, n * sizeof(*pieces));
     resp_join(a, all, n + 2);
@@ -78,13 +78,13 @@ void redis_part_join(const struct redis_store *s, struct resp_args *a, uint8_t p
 
 void redis_cluster_key(const struct redis_store *s, struct resp_args *a, const char *name)
 {
-    const struct span pieces[] = {span_str(s->cfg->prefix), SPAN_LIT("{c}:"), span_str(name)};
+    const struct span pieces[] = {s->prefix, SPAN_LIT("{c}:"), span_str(name)};
     resp_join(a, pieces, ARRAY_LEN(pieces));
 }
 
 void redis_channel(const struct redis_store *s, struct resp_args *a, const char *kind, struct span name)
 {
-    const struct span pieces[] = {span_str(s->cfg->prefix), span_str(kind), name};
+    const struct span pieces[] = {s->prefix, span_str(kind), name};
     resp_join(a, pieces, ARRAY_LEN(pieces));
 }
 

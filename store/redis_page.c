@@ -11,14 +11,6 @@
 
 enum { ENTRY_HEAD = 21 };
 
-uint64_t redis_big_endian(const uint8_t *p, unsigned n)
-{
-    uint64_t v = 0;
-    for (unsigned i = 0; i < n; i++)
-        v = v << 8 | p[i];
-    return v;
-}
-
 void redis_put_big_endian(uint8_t *to, unsigned n, uint64_t v)
 {
     for (unsigned i = n; i-- > 0; v >>= 8)

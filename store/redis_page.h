@@ -5,6 +5,8 @@
 #ifndef STORE_REDIS_PAGE_H
 #define STORE_REDIS_PAGE_H
 
+#include <endian.h>
+
 #include "core/op.h"
 
 struct redisReply;
@@ -20,7 +22,13 @@ void redis_page_drop(struct op_page *page);
 /* Is the reply an array that begins with n numbers, none below 0? */
 bool redis_integers(const struct redisReply *r, size_t n) MUST_CHECK;
 uint64_t redis_integer(const struct redisReply *r, size_t i);
-uint64_t redis_big_endian(const uint8_t *p, unsigned n);
+/* The number of n bytes (1 to 8), highest first. */
+static inline uint64_t redis_big_endian(const uint8_t *p, unsigned n)
+{
+    uint64_t v = 0;
+    memcpy(&v, p, n);
+    return be64toh(v) >> (64 - 8 * n);
+}
 void redis_put_big_endian(uint8_t *to, unsigned n, uint64_t v);
 
 #endif

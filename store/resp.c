@@ -52,11 +52,19 @@ static uint8_t *put(uint8_t *to, const void *from, size_t n)
 /* "<mark><v>\r\n" at `to`, which has room for NUM_DIGITS + 3 bytes. */
 static uint8_t *put_head(uint8_t *to, char mark, uint64_t v)
 {
-    char tmp[NUM_DIGITS];
-    struct span d = resp_digits(v, tmp);
     *to++ = (uint8_t)mark;
-    to = put(to, d.p, d.n);
-    return put(to, "\r\n", 2);
+    if (v < 100) { /* nearly all */
+        if (v >= 10)
+            *to++ = (uint8_t)('0' + v / 10);
+        *to++ = (uint8_t)('0' + v % 10);
+    } else {
+        char tmp[NUM_DIGITS];
+        struct span d = resp_digits(v, tmp);
+        to = put(to, d.p, d.n);
+    }
+    *to++ = '\r';
+    *to++ = '\n';
+    return to;
 }
 
 bool resp_head(struct buf *out, unsigned n)
@@ -83,7 +91,8 @@ void resp_join(struct resp_args *a, const struct span *pieces, unsigned n)
     uint8_t *p = put_head(start, '$', total);
     for (unsigned i = 0; i < n; i++)
         p = put(p, pieces[i].p, pieces[i].n);
-    p = put(p, "\r\n", 2);
+    *p++ = '\r';
+    *p++ = '\n';
     buf_commit(&a->b, (size_t)(p - start));
     a->n++;
 }

@@ -22,10 +22,10 @@ void resp_reset(struct resp_args *a); /* empty again, the memory is kept */
 void resp_arg(struct resp_args *a, struct span s);
 void resp_str(struct resp_args *a, const char *s);
 void resp_u64(struct resp_args *a, uint64_t v);
-/* One argument made of pieces. */
 /* Decimal digits, in `tmp`. */
 #define RESP_DIGITS 20
 struct span resp_digits(uint64_t v, char tmp[RESP_DIGITS]);
+/* One argument made of pieces. */
 void resp_join(struct resp_args *a, const struct span *pieces, unsigned n);
 
 /* Writes "*<n>\r\n"; false at the ceiling. */
