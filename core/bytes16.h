@@ -1,6 +1,6 @@
 /*
- * bytes16.h - sixteen bytes at a time, by the compilers' own vectors: the same source on every processor. For scans that
- * are made once a message; private to who needs it.
+ * bytes16.h - sixteen bytes at a time, by the compilers' own vectors: the same source on every processor. For scans
+ * that are made once a message; private to who needs it.
  */
 #ifndef CORE_BYTES16_H
 #define CORE_BYTES16_H

@@ -31,9 +31,9 @@
 
 enum {
     CACHE_LINE = 64,
-    TURN_ITEMS = 32, /* items of one lane before the next lane has its turn */
-    AHEAD = 4,       /* items whose memory is asked for before they are handed out */
-    AHEAD_BYTES = 256,
+    TURN_ITEMS = 32,   /* items of one lane before the next lane has its turn */
+    AHEAD = 4,         /* items whose memory is asked for before they are handed out */
+    AHEAD_BYTES = 448, /* a message of usual length whole */
 };
 
 struct lane {

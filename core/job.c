@@ -6,9 +6,12 @@
  * with it; an output queue that must outlive the job takes a reference of its own (blob_ref).
  *
  * Memory orders: as in blob.c for the count. Publishing a form is a release, reading it an acquire, so its bytes are
- * complete for whoever sees the pointer. `made` is read by the last holder alone, behind what all others did.
+ * complete for whoever sees the pointer. So with
+ * the table of compressed forms, which most messages never come to have.
  */
 #include "core/job.h"
+
+#include <stdlib.h>
 
 #include "core/blob.h"
 #include "core/pool.h"
@@ -29,22 +32,49 @@ struct job *job_ref(struct job *j)
     return j;
 }
 
+static void drop_squeezed(struct job_squeezed *z)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(z->wire); i++)
+        blob_unref(atomic_load_explicit(&z->wire[i], memory_order_relaxed));
+    free(z);
+}
+
 void job_unref(struct job *j)
 {
     if (!j || atomic_fetch_sub_explicit(&j->refs, 1, memory_order_acq_rel) != 1)
         return;
-    for (unsigned left = atomic_load_explicit(&j->made, memory_order_relaxed); left; left &= left - 1)
-        blob_unref(atomic_load_explicit(&j->wire[__builtin_ctz(left)], memory_order_relaxed));
+    for (unsigned w = 0; w < ARRAY_LEN(j->wire); w++)
+        blob_unref(atomic_load_explicit(&j->wire[w], memory_order_relaxed));
+    struct job_squeezed *z = atomic_load_explicit(&j->squeezed, memory_order_relaxed);
+    if (z)
+        drop_squeezed(z);
     pool_give(j);
+}
+
+/* The table of compressed forms, made at first need; NULL: memory is out. */
+static struct job_squeezed *squeezed_of(struct job *j)
+{
+    struct job_squeezed *there = atomic_load_explicit(&j->squeezed, memory_order_acquire);
+    struct job_squeezed *z = there ? NULL : calloc(1, sizeof *z);
+    if (!z)
+        return there;
+    if (atomic_compare_exchange_strong_explicit(&j->squeezed, &there, z, memory_order_acq_rel, memory_order_acquire))
+        return z;
+    free(z);
+    return there;
 }
 
 struct blob *job_set_wire(struct job *j, enum wire w, struct blob *b)
 {
+    struct job_squeezed *z = w < WIRE_WS_Z ? NULL : squeezed_of(j);
     struct blob *there = NULL;
-    if (atomic_compare_exchange_strong_explicit(&j->wire[w], &there, b, memory_order_acq_rel, memory_order_acquire)) {
-        atomic_fetch_or_explicit(&j->made, 1u << w, memory_order_relaxed);
-        return b;
+    if (w >= WIRE_WS_Z && !z) {
+        blob_unref(b);
+        return NULL;
     }
+    if (atomic_compare_exchange_strong_explicit(z ? &z->wire[w - WIRE_WS_Z] : &j->wire[w], &there, b,
+                                                memory_order_acq_rel, memory_order_acquire))
+        return b;
     blob_unref(b);
     return there;
 }

@@ -33,6 +33,11 @@ enum wire {
     WIRE_KINDS = WIRE_WS_Z + 2 * WIRE_Z_SIZES
 };
 
+/* The forms that only some messages come to have. */
+struct job_squeezed {
+    _Atomic(struct blob *) wire[WIRE_KINDS - WIRE_WS_Z];
+};
+
 /* The compressed form of a WebSocket's plain one (WIRE_WS_JSON, WIRE_WS_MSGPACK) for a window of that many bits. */
 static inline enum wire wire_deflated(enum wire plain, unsigned bits)
 {
@@ -63,12 +68,11 @@ struct job {
     uint64_t target_hash;  /* of a user, with the node's owner key: whose it is and where he is found; 0: not known */
     uint64_t collapse_key; /* hash of `collapse` (and target), 0: none */
     bool again;            /* a stored one sent once more, to sessions that have had it and not acknowledged it */
-    atomic_uint made;      /* bit w: wire[w] is there */
-    _Atomic(struct blob *) wire[WIRE_KINDS];
+    _Atomic(struct blob *) wire[WIRE_WS_Z];
+    _Atomic(struct job_squeezed *) squeezed; /* NULL: none of them */
     size_t len;
     uint8_t bytes[]; /* the msgpack form */
 };
-static_assert(WIRE_KINDS <= 32, "job.made has a bit for each");
 
 /* New, all zero but for its one reference, with room for n bytes; of a pool of the calling thread, or of the heap
  * (NULL). NULL when memory is out. */
@@ -79,10 +83,14 @@ void job_unref(struct job *j); /* NULL is fine */
 /* The wire form if somebody has encoded it already; borrowed from the job. */
 static inline struct blob *job_wire(const struct job *j, enum wire w)
 {
-    return atomic_load_explicit(&j->wire[w], memory_order_acquire);
+    if (w < WIRE_WS_Z)
+        return atomic_load_explicit(&j->wire[w], memory_order_acquire);
+    const struct job_squeezed *z = atomic_load_explicit(&j->squeezed, memory_order_acquire);
+    return z ? atomic_load_explicit(&z->wire[w - WIRE_WS_Z], memory_order_acquire) : NULL;
 }
 /* Offers a newly encoded form; takes the reference. Returns the form to use (another thread's, if that was quicker;
- * ours is then dropped); borrowed from the job. */
+ * ours is then dropped); borrowed from the job. NULL: memory is out (for WIRE_WS_Z and above alone), ours is dropped.
+ */
 struct blob *job_set_wire(struct job *j, enum wire w, struct blob *b);
 
 #endif

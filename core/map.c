@@ -138,6 +138,7 @@ const void *map_guess(const struct map *m, uint32_t hash)
         if (m->slots[i].hash != hash || m->slots[i].value == TOMB)
             continue;
         __builtin_prefetch(m->slots[i].value);
+        __builtin_prefetch(key_in(&m->slots[i]).p); /* find will compare it */
         return m->slots[i].value;
     }
     return NULL;

@@ -55,7 +55,7 @@ struct conn_proto {
 };
 
 struct conn {
-    /* what giving it a message touches comes first: one cache line */
+    /* what giving it a message touches comes first */
     struct shard *shard;
     const struct conn_proto *proto;
     struct outq out;
@@ -66,22 +66,23 @@ struct conn {
     bool timer_due : 1;
     uint8_t armed : 2;       /* what its socket is waited for (net/sockets.h) */
     struct conn *next_dirty; /* shard.dirty */
+    uint32_t last_tx_ms;     /* low 32 bits of the shard's clock */
+    void *ext;               /* the proto's own */
 
-    void *ext; /* the proto's own */
     uint64_t id;
     struct ssl_st *ssl; /* NULL: plain */
     struct timer timer;
     struct event *overdue;            /* only while a write is left over: when that has lasted too long */
     struct buf *in;                   /* bytes not used up yet; NULL: none */
     struct conn *next_resumed, *next; /* next: graveyard, moves */
-    uint32_t last_rx_ms, last_tx_ms;  /* low 32 bits of the shard's clock */
+    uint32_t last_rx_ms;              /* low 32 bits of the shard's clock */
     uint8_t move_to;                  /* CONN_MOVING: the shard it goes to */
     uint8_t peer_family;              /* 4, 6 */
     uint16_t peer_port;
     uint8_t peer_addr[16];
 };
 
-#define CONN_HOT offsetof(struct conn, ext)
+#define CONN_HOT offsetof(struct conn, id)
 
 /* Takes the accepted fd (nonblocking, without Nagle's delay) of that peer; `begin` gives it its first proto
  * (http_start, tcp_start). NULL: closed already, out of memory. */

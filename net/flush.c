@@ -19,6 +19,7 @@
 
 #include "core/log.h"
 #include "net/conn.h"
+#include "net/session.h"
 #include "net/shard.h"
 #include "net/tls.h"
 #include "net/uring.h"
@@ -58,6 +59,15 @@ void flusher_free(struct flusher *f)
     free(f);
 }
 
+/* The kernel has sent hundreds of others since this connection was looked at. */
+static void soon(void *arg, const void *tag)
+{
+    (void)arg;
+    const struct conn *c = tag;
+    prefetch(c->ext, SESSION_HOT);
+    outq_expect(&c->out);
+}
+
 static void sent(void *arg, void *tag, int32_t result)
 {
     (void)arg;
@@ -72,7 +82,7 @@ static void submit(struct shard *s)
     f->queued = 0;
     f->used = 0;
     s->written_us = 0; /* all of them are written at once */
-    if (uring_run(f->ring, sent, s))
+    if (uring_run(f->ring, soon, sent, s))
         return;
     log_line(LOG_ERROR, "flush", "the kernel no longer takes io_uring's submissions: going on without");
     s->flusher = NULL;

@@ -58,6 +58,11 @@ enum out_result outq_push(struct outq *q, struct frame *f, enum out_class cls, c
 struct frame *outq_only(const struct outq *q, enum out_class cls);
 /* Puts `both`, which begins with outq_only, in its place. False: over the soft limit. */
 bool outq_extend(struct outq *q, struct frame *both, const struct outq_limits *lim) MUST_CHECK;
+/* Asks for the memory of the head entry, which is there. */
+static inline void outq_expect(const struct outq *q)
+{
+    prefetch(q->ring[q->head].frame, sizeof(struct frame));
+}
 /* The bytes at the head as iovecs, at most `max` of them; returns how many. */
 unsigned outq_peek(const struct outq *q, struct iovec *iov, unsigned max, unsigned *entries);
 /* n bytes were written: entries done are let go. `done` is told of each message frame's born_us (may be NULL). */

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+enum { AHEAD = 6 };
+
 struct sent {
     void *tag;
     int32_t result;
@@ -80,12 +82,18 @@ static bool submit_all(struct uring *u)
     return true;
 }
 
-bool uring_run(struct uring *u, void (*done)(void *arg, void *tag, int32_t result), void *arg)
+bool uring_run(struct uring *u, void (*soon)(void *arg, const void *tag),
+               void (*done)(void *arg, void *tag, int32_t result), void *arg)
 {
     unsigned n = u->queued;
     bool good = n == 0 || submit_all(u);
     u->queued = 0;
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 0; i < n && i < AHEAD; i++)
+        soon(arg, u->sent[i].tag);
+    for (unsigned i = 0; i < n; i++) {
+        if (i + AHEAD < n)
+            soon(arg, u->sent[i + AHEAD].tag);
         done(arg, u->sent[i].tag, u->sent[i].result);
+    }
     return good;
 }

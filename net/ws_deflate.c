@@ -210,6 +210,7 @@ struct frame *ws_squeeze(struct session *s, struct frame_cache *fc, struct frame
     if (!b) {
         b = squeeze(s->conn, plain);
         b = job_set_wire(fc->job, s->wire, b ? b : blob_ref(plain->blob));
+        b = b ? b : plain->blob; /* memory is out */
     }
     struct frame *f = b != plain->blob ? frame_like(blob_ref(b), plain) : NULL;
     if (!f) {

@@ -132,7 +132,8 @@ static bool content_length(const struct job_head *h, size_t *sum)
     return true;
 }
 
-/* The bytes are in their place: reads the head from them. Lets go of the job and returns NULL when they are malformed. */
+/* The bytes are in their place: reads the head from them. Lets go of the job and returns NULL when they are malformed.
+ */
 static struct job *adopt(struct job *j, size_t len)
 {
     j->len = len;

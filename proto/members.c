@@ -86,7 +86,8 @@ static struct member *place(const struct member_rule *rule, struct member *v, st
 static unsigned rule_of(const struct json_value *key, const struct member_rule *rules, unsigned n)
 {
     unsigned i = 0;
-    while (i < n && !((key->escaped || key->raw.p[1] == (uint8_t)rules[i].name[0]) && json_string_is(key, rules[i].name)))
+    while (i < n &&
+           !((key->escaped || key->raw.p[1] == (uint8_t)rules[i].name[0]) && json_string_is(key, rules[i].name)))
         i++;
     return i;
 }
