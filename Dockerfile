@@ -19,7 +19,7 @@ CMD ["init-keys"]
 FROM debian:12-slim
 RUN apt-get update && \
     apt-get install -y --no-install-recommends ca-certificates libevent-2.1-7 libevent-openssl-2.1-7 libhiredis0.14 \
-        libinih1 libjwt0 libmsgpackc2 libssl3 liburing2 zlib1g && \
+        libaio1 libinih1 libjwt0 libmsgpackc2 libssl3 liburing2 zlib1g && \
     rm -rf /var/lib/apt/lists/* && \
     useradd --system --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin crier
 COPY --from=build /src/build/crier /src/build/crierctl /src/build/crier-bench /usr/local/bin/

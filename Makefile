@@ -20,7 +20,7 @@ PKG    := libevent libevent_openssl openssl hiredis libjwt liburing zlib
 MSGPACK = $(shell pkg-config --exists msgpack-c 2>/dev/null && echo msgpack-c || echo msgpack)
 # Asked once, lazily: scripts/bootstrap may still have to install pkg-config and the libraries.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PKG) $(MSGPACK) 2>/dev/null))$(PKG_CFLAGS)
-PKG_LIBS   = $(eval PKG_LIBS := $(shell pkg-config --libs $(PKG) $(MSGPACK) 2>/dev/null) -linih)$(PKG_LIBS)
+PKG_LIBS   = $(eval PKG_LIBS := $(shell pkg-config --libs $(PKG) $(MSGPACK) 2>/dev/null) -linih -laio)$(PKG_LIBS)
 
 WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Wformat=2 -Wundef
 WERROR ?= -Werror

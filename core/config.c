@@ -111,6 +111,8 @@ static bool set_value(struct config *c, const struct option *o, const char *valu
         *(bool *)field(c, o) = v != 0;
     else if (o->type == OPT_FORMAT)
         *(enum log_format *)field(c, o) = (enum log_format)v;
+    else if (o->type == OPT_BATCH)
+        *(enum batch_sends *)field(c, o) = (enum batch_sends)v;
     else
         *(unsigned *)field(c, o) = (unsigned)v;
     return true;
@@ -151,6 +153,7 @@ bool config_set(struct config *c, const char *name, const char *value, bool fres
     case OPT_S:
     case OPT_FLAG:
     case OPT_FORMAT:
+    case OPT_BATCH:
     case OPT_LEVEL:
         return set_value(c, o, value, err, errlen);
     case OPT_FILE:

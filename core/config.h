@@ -17,6 +17,8 @@ struct strlist {
     char *v[CONFIG_MAX_LIST];
 };
 
+/* How the output of a turn's connections is sent: many in one system call, by what the kernel allows. */
+enum batch_sends { BATCH_AUTO, BATCH_URING, BATCH_AIO, BATCH_OFF };
 enum log_format { LOG_FORMAT_AUTO, LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
 struct config {
@@ -33,7 +35,7 @@ struct config {
     char *prefix; /* "crier:" */
 
     /* node */
-    bool io_uring;     /* output of a turn in one system call, where the kernel allows it */
+    enum batch_sends batch_sends;
     unsigned shards;   /* 0: number of cores; 1-64 */
     char *node;        /* NULL: host name; an incarnation is added at start */
     unsigned drain_ms; /* how long SIGTERM waits for clients to go before it cuts them */

@@ -81,6 +81,8 @@ static bool dump_option(struct buf *b, const struct config *c, const struct opti
         return dump_number(b, o, *(const bool *)field(c, o));
     case OPT_FORMAT:
         return dump_number(b, o, *(const enum log_format *)field(c, o));
+    case OPT_BATCH:
+        return dump_number(b, o, *(const enum batch_sends *)field(c, o));
     case OPT_FILE:
     case OPT_ACTION:
         break;

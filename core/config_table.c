@@ -252,8 +252,9 @@ const struct option config_options[] = {
 
     {"shards", OPT_NUMBER, AT(shards), 0, 64, "0", "N",
      "I/O threads; 0: one for each core.", NULL, NULL, "Node"},
-    {"io-uring", OPT_FLAG, AT(io_uring), 0, 1, "true", NULL,
-     "Sends the output of many connections in one system call, where the kernel allows it.", NULL, NULL, NULL},
+    {"batch-sends", OPT_BATCH, AT(batch_sends), 0, 0, "auto", "HOW",
+     "How the output of many connections is sent in one system call: io-uring, aio, off; auto: by the first of them that "
+     "the kernel allows.", NULL, NULL, NULL},
     {"node", OPT_STRING, AT(node), 0, 0, NULL, "NAME",
      "This node's name in the cluster; the host's name when left out.", wrong_node, NULL, NULL},
     {"drain-timeout", OPT_MS, AT(drain_ms), 0, 10 * MIN, "10s", "TIME",

@@ -16,6 +16,7 @@ enum option_type {
     OPT_S,      /* unsigned, seconds */
     OPT_FLAG,   /* bool */
     OPT_FORMAT, /* enum log_format */
+    OPT_BATCH,  /* enum batch_sends */
     OPT_LEVEL,  /* unsigned, enum log_level */
     OPT_FILE,   /* --config: on the command line alone */
     OPT_ACTION, /* what to do instead of running: on the command line alone */

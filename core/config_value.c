@@ -23,6 +23,8 @@ static const struct unit sizes[] = {{"GiB", 1u << 30}, {"MiB", 1u << 20}, {"KiB"
                                     {"G", 1u << 30},   {"M", 1u << 20},   {"K", 1u << 10},   {"k", 1u << 10}};
 static const struct unit plain[] = {{"", 1}};
 static const struct unit formats[] = {{"auto", LOG_FORMAT_AUTO}, {"text", LOG_FORMAT_TEXT}, {"json", LOG_FORMAT_JSON}};
+static const struct unit batches[] = {
+    {"auto", BATCH_AUTO}, {"io-uring", BATCH_URING}, {"aio", BATCH_AIO}, {"off", BATCH_OFF}};
 static const struct unit levels[] = {
     {"debug", LOG_DEBUG}, {"info", LOG_INFO}, {"warn", LOG_WARN}, {"error", LOG_ERROR}};
 static const struct unit flags[] = {{"true", 1}, {"false", 0}, {"yes", 1}, {"no", 0},
@@ -52,6 +54,8 @@ static struct notation notation_of(enum option_type type)
         return (struct notation){flags, ARRAY_LEN(flags), true, 1, "true or false"};
     case OPT_FORMAT:
         return (struct notation){formats, ARRAY_LEN(formats), true, 1, "auto, text or json"};
+    case OPT_BATCH:
+        return (struct notation){batches, ARRAY_LEN(batches), true, 1, "auto, io-uring, aio or off"};
     case OPT_LEVEL:
         return (struct notation){levels, ARRAY_LEN(levels), true, 1, "debug, info, warn or error"};
     case OPT_NUMBER:

@@ -1,28 +1,29 @@
 /*
  * flush.c - the end of a turn: the output of all connections that have some.
  *
- * Idea: one send() a connection costs a system call each, which is most of what a message to a single user costs. With
- * io_uring (unless --no-io-uring) the sends of all plain connections of a turn go into one submission. They do not
- * wait (MSG_DONTWAIT), so all results are there when the submission returns, and nothing outlives the turn: what a
- * send borrows, an entry at the head of its queue or a copy in the arena, has to last only that long. Entries on offer
- * are pinned until then.
+ * Idea: one send() a connection costs a system call each, which is most of what a message to a single user costs. So
+ * the sends of all plain connections of a turn go into one submission (net/submit.h; --batch-sends says which). They do
+ * not wait, so all results are there when the submission returns, and nothing outlives the turn: what a send borrows,
+ * an entry at the head of its queue or a copy in the arena, has to last only that long. Entries on offer are pinned
+ * until then.
  *
- * TLS, and queues of many or large entries, are written one by one as without a ring; so is everything once the kernel
- * refuses the ring. A connection has at most one send in a run, hence no gap in its stream: a short send is continued
- * by conn_flush, and a socket without room waits for EV_WRITE, as ever.
+ * TLS, and queues of many or large entries, are written one by one as without; so is everything once the kernel takes
+ * no more submissions. A connection has at most one send in a run, hence no gap in its stream: a short send is
+ * continued by conn_flush, and a socket without room waits for EV_WRITE, as ever.
  *
  * Shard thread. The flusher is made and freed by main, before the thread starts and after it has ended.
  */
 #include "net/flush.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "core/log.h"
 #include "net/conn.h"
 #include "net/session.h"
 #include "net/shard.h"
+#include "net/submit.h"
 #include "net/tls.h"
-#include "net/uring.h"
 
 enum {
     RING = 512,            /* sends of one submission */
@@ -31,31 +32,47 @@ enum {
 };
 
 struct flusher {
-    struct uring *ring;
+    struct submit *sends;
     unsigned queued;
     size_t used;
     uint8_t arena[ARENA];
 };
 
-struct flusher *flusher_new(void)
+/* What the option asks for, or, where it leaves the choice and there is no io_uring, the next best. */
+static struct submit *submission(enum batch_sends how)
 {
-    struct flusher *f = malloc(sizeof *f);
+    struct submit *s = how == BATCH_AUTO || how == BATCH_URING ? uring_new(RING) : NULL;
+    if (!s && how != BATCH_AIO)
+        log_line(LOG_INFO, "flush", "io_uring is not to be had (%s)", strerror(errno));
+    if (!s && how != BATCH_URING && !(s = aio_new(RING)))
+        log_line(LOG_INFO, "flush", "aio is not to be had (%s)", strerror(errno));
+    return s;
+}
+
+struct flusher *flusher_new(enum batch_sends how)
+{
+    struct flusher *f = how != BATCH_OFF ? malloc(sizeof *f) : NULL;
     if (!f)
         return NULL;
     f->queued = 0;
     f->used = 0;
-    f->ring = uring_new(RING);
-    if (f->ring)
+    f->sends = submission(how);
+    if (f->sends)
         return f;
     flusher_free(f);
     return NULL;
+}
+
+const char *flusher_name(const struct flusher *f)
+{
+    return f ? f->sends->ops->name : "one send each";
 }
 
 void flusher_free(struct flusher *f)
 {
     if (!f)
         return;
-    uring_free(f->ring);
+    submit_free(f->sends);
     free(f);
 }
 
@@ -82,9 +99,9 @@ static void submit(struct shard *s)
     f->queued = 0;
     f->used = 0;
     s->written_us = 0; /* all of them are written at once */
-    if (uring_run(f->ring, soon, sent, s))
+    if (submit_run(f->sends, soon, sent, s))
         return;
-    log_line(LOG_ERROR, "flush", "the kernel no longer takes io_uring's submissions: going on without");
+    log_line(LOG_ERROR, "flush", "the kernel no longer takes submissions by %s: going on without", f->sends->ops->name);
     s->flusher = NULL;
     flusher_free(f);
 }
@@ -100,7 +117,7 @@ static bool queue(struct shard *s, struct conn *c)
     unsigned entries;
     uint8_t *to = f->arena + f->used;
     struct span piece = transport_piece(c, to, PIECE_MOST, &entries);
-    if (piece.n == 0 || !uring_send(f->ring, c->fd, piece.p, piece.n, c))
+    if (piece.n == 0 || !submit_send(f->sends, c->fd, piece.p, piece.n, c))
         return false;
     if (piece.p == to)
         f->used += piece.n;
@@ -114,7 +131,7 @@ void flush_dirty(struct shard *s)
 {
     while (s->dirty) {
         struct conn *c = s->dirty;
-        bool alone = !c->next_dirty && !(s->flusher && s->flusher->queued); /* a ring for one is no gain */
+        bool alone = !c->next_dirty && !(s->flusher && s->flusher->queued); /* a submission of one is no gain */
         s->dirty = c->next_dirty;
         conn_before_flush(c);
         if (alone || !queue(s, c))

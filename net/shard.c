@@ -449,9 +449,9 @@ static bool set_up(struct shard *s, const struct listen_socket *socks, unsigned 
     s->limits = limits_wanted(s->cfg) ? limits_new(s->cfg) : NULL;
     s->tls = s->env->ssl_ctx ? tls_ctx_share(s->env->ssl_ctx) : NULL;
     s->base = new_base();
-    if (s->cfg->io_uring && !(s->flusher = flusher_new()))
-        log_line(LOG_INFO, "shard", "io_uring is not to be had (%s): each connection is written by itself",
-                 strerror(errno));
+    s->flusher = flusher_new(s->cfg->batch_sends);
+    if (s->index == 0)
+        log_line(LOG_INFO, "shard", "output is written by %s", flusher_name(s->flusher));
     if (!s->rx || !s->staging || !s->base || (limits_wanted(s->cfg) && !s->limits))
         return false;
     s->sockets = sockets_new(s);

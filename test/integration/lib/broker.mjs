@@ -23,7 +23,7 @@ function cleanEnv(extra) {
 export function brokerArgs(options = {}) {
   const args = ['--listen', options.listen || '127.0.0.1:0', '--shards', String(options.shards ?? 2)];
   if (options.dev ?? true) args.push('--dev');
-  if (process.env.CRIER_SAN === 'address') args.push('--no-io-uring'); // the other builds run with it
+  if (process.env.CRIER_SAN === 'address') args.push('--batch-sends', 'aio'); // the other builds run with io_uring
   if (options.tls) {
     const c = options.tls === true ? certificate() : options.tls;
     args.push('--tls-listen', '127.0.0.1:0', '--tls-cert', c.cert, '--tls-key', c.key);
