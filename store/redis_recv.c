@@ -93,11 +93,11 @@ static void deliver(struct redis_store *s, const struct job_source *src, struct 
 }
 
 /* Does this node want what came? It may have left just now, or another incarnation has registered it. */
-static bool is_wanted(struct redis_store *s, struct job_source *src)
+static bool is_wanted(struct redis_store *s, struct job_source *src, uint32_t hash)
 {
     if (src->kind == TARGET_ROOM)
         return redis_room_came(s, src->target, src->seq);
-    struct ruser *u = redis_user(s, src->target);
+    struct ruser *u = map_get_hashed(&s->users, src->target, hash);
     if (!u)
         return false;
     if (src->seq > u->last)
@@ -107,7 +107,7 @@ static bool is_wanted(struct redis_store *s, struct job_source *src)
 }
 
 /* One frame; returns the bytes used, 0 when it is broken. */
-static size_t take_frame(struct redis_store *s, struct span in, struct span channel)
+static size_t read_frame(struct span in, struct job_source *src)
 {
     if (in.n < FRAME_HEAD || (in.p[0] != 'U' && in.p[0] != 'R' && in.p[0] != 'A'))
         return 0;
@@ -116,17 +116,41 @@ static size_t take_frame(struct redis_store *s, struct span in, struct span chan
     if (in.n < total)
         return 0;
     const uint8_t *p = in.p + FRAME_HEAD;
-    struct job_source src = {.kind = in.p[0] == 'R' ? TARGET_ROOM : TARGET_USER,
-                             .again = in.p[0] == 'A',
-                             .seq = redis_big_endian(in.p + 1, 8),
-                             .prev = redis_big_endian(in.p + 9, 8),
-                             .expires_s = redis_big_endian(in.p + 17, 4),
-                             .id = span_of(p, idlen),
-                             .target = span_of(p + idlen, userlen),
-                             .payload = span_of(p + idlen + userlen, plen)};
-    if (is_wanted(s, &src))
-        deliver(s, &src, channel);
+    *src = (struct job_source){.kind = in.p[0] == 'R' ? TARGET_ROOM : TARGET_USER,
+                               .again = in.p[0] == 'A',
+                               .seq = redis_big_endian(in.p + 1, 8),
+                               .prev = redis_big_endian(in.p + 9, 8),
+                               .expires_s = redis_big_endian(in.p + 17, 4),
+                               .id = span_of(p, idlen),
+                               .target = span_of(p + idlen, userlen),
+                               .payload = span_of(p + idlen + userlen, plen)};
     return total;
+}
+
+/* As many frames as are looked at together: whom they are for is asked for from memory for all of them before the first
+ * is delivered. Returns the bytes used, 0 when the first is broken. */
+static size_t take_frames(struct redis_store *s, struct span in, struct span channel)
+{
+    struct job_source src[REDIS_SUB_AHEAD];
+    uint32_t hash[REDIS_SUB_AHEAD];
+    unsigned n = 0;
+    size_t at = 0, used = 1;
+    while (used > 0 && n < REDIS_SUB_AHEAD && at < in.n) {
+        used = read_frame(span_of(in.p + at, in.n - at), &src[n]);
+        at += used;
+        n += used > 0;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        hash[i] = map_hash(&s->users, src[i].target);
+        map_expect(&s->users, hash[i]);
+    }
+    for (unsigned i = 0; i < n; i++)
+        (void)map_guess(&s->users, hash[i]);
+    for (unsigned i = 0; i < n; i++) {
+        if (is_wanted(s, &src[i], hash[i]))
+            deliver(s, &src[i], channel);
+    }
+    return at;
 }
 
 static bool take_request(struct redis_store *s, struct span frame)
@@ -148,7 +172,7 @@ static void take_targeted(struct redis_store *s, struct span channel, struct spa
         return;
     }
     while (payload.n) {
-        size_t used = take_frame(s, payload, channel);
+        size_t used = take_frames(s, payload, channel);
         if (used == 0) {
             redis_refuse(s, channel, payload, "not a frame of this version");
             return;
