@@ -34,6 +34,7 @@
 #include "core/config.h"
 #include "core/metrics.h"
 #include "store/redis_audit.h"
+#include "store/redis_cluster.h"
 #include "store/redis_forward.h"
 #include "store/redis_ingest.h"
 #include "store/redis_keys.h"

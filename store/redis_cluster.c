@@ -6,6 +6,8 @@
  *
  * Dispatcher thread.
  */
+#include "store/redis_cluster.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -29,6 +29,7 @@
 #include "core/config.h"
 #include "core/metrics.h"
 #include "store/redis_beat.h"
+#include "store/redis_cluster.h"
 #include "store/redis_keys.h"
 #include "store/redis_store.h"
 

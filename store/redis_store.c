@@ -30,6 +30,7 @@
 #include "proto/room_rules.h"
 #include "store/redis_audit.h"
 #include "store/redis_beat.h"
+#include "store/redis_cluster.h"
 #include "store/redis_forward.h"
 #include "store/redis_ingest.h"
 #include "store/redis_ledger.h"

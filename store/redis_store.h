@@ -134,20 +134,4 @@ void redis_on_coming(void *arg, const struct span *channels, unsigned n);
 void redis_on_message(void *arg, struct span channel, struct span payload, bool by_pattern);
 void redis_refuse(struct redis_store *s, struct span channel, struct span payload, const char *why);
 
-/* ---- redis_cluster.c ---- */
-void redis_setup(struct redis_store *s);
-void redis_query(struct redis_store *s, struct op *op);
-void redis_name_node(struct redis_store *s, bool renew);
-bool redis_subscribe_base(struct redis_store *s) MUST_CHECK;
-bool redis_base_confirmed(struct redis_store *s);
-/* The channel of this node's own name. */
-bool redis_own_channel_add(struct redis_store *s) MUST_CHECK;
-void redis_own_channel_remove(struct redis_store *s);
-/* The patterns that bring raw messages. */
-bool redis_patterns_add(struct redis_store *s) MUST_CHECK;
-void redis_patterns_remove(struct redis_store *s);
-bool redis_patterns_confirmed(struct redis_store *s);
-/* Sends s->args; drops the connection when that cannot be done. */
-void redis_must_send(struct redis_store *s, redis_reply_cb *cb);
-
 #endif

@@ -107,6 +107,7 @@ static const struct {
 } RATIOS[] = {
     {"crier", "floor joined"},                   //
     {"crier", "floor send"},                     //
+    {"crier by aio", "floor send"},              //
     {"crier, a send each", "floor send"},        //
     {"crier", "floor uring"},                    //
     {"crier", "floor beat"},                     //
@@ -116,6 +117,7 @@ static const struct {
     {"crier resumed", "OpenSSL alone resumed"},  //
     {"crier resumed", "crier"},                  //
     {"crier stored", "floor send"},              //
+    {"crier stored by aio", "floor send"},       //
     {"crier stored, a send each", "floor send"}, //
     {"crier stored by call", "floor send"},      //
     {"nchan", "crier"},                          //
