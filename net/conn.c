@@ -32,6 +32,7 @@
 #include "net/shard.h"
 #include "net/sockets.h"
 #include "net/tls.h"
+#include "net/tls_ctx.h"
 #include "net/track.h"
 
 #define READ_BUDGET   4           /* full buffers read in one event, so that one sender does not starve the others */

@@ -14,7 +14,7 @@ struct auth;
 struct config;
 struct inbox;
 struct metrics;
-struct ssl_ctx_st;
+struct tls;
 
 /* A file served by GET, embedded in the binary. */
 struct net_asset {
@@ -36,10 +36,10 @@ struct net_env {
     struct inbox *main;
     struct metrics *const *metrics; /* [nmetrics]: all blocks, for /metrics */
     unsigned nmetrics;
-    const uint64_t *owner_key;  /* owner(user) = siphash13(owner_key, user) % nshards */
-    struct ssl_ctx_st *ssl_ctx; /* that shards begin with; NULL: no TLS listener */
-    struct addr_table *addrs;   /* NULL: no limit of connections an address */
-    const struct auth *auth;    /* JWT and API keys, origins (net/auth.h) */
+    const uint64_t *owner_key; /* owner(user) = siphash13(owner_key, user) % nshards */
+    struct tls *tls;           /* what shards begin with; NULL: no TLS listener */
+    struct addr_table *addrs;  /* NULL: no limit of connections an address */
+    const struct auth *auth;   /* JWT and API keys, origins (net/auth.h) */
     const struct net_asset *assets;
     size_t nassets;
     _Atomic bool *ready; /* /readyz; the dispatcher writes it */

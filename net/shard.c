@@ -38,7 +38,7 @@
 #include "net/room.h"
 #include "net/session.h"
 #include "net/sockets.h"
-#include "net/tls.h"
+#include "net/tls_ctx.h"
 #include "net/user.h"
 
 #define INBOX_BATCH 512
@@ -447,7 +447,7 @@ static bool set_up(struct shard *s, const struct listen_socket *socks, unsigned 
     s->staging = malloc(SHARD_RX_BYTES);
     frame_scratch_init(&s->scratch, s->cfg);
     s->limits = limits_wanted(s->cfg) ? limits_new(s->cfg) : NULL;
-    s->tls = s->env->ssl_ctx ? tls_ctx_share(s->env->ssl_ctx) : NULL;
+    s->tls = s->env->tls ? tls_ctx_of(s->env->tls, s->index) : NULL;
     s->base = new_base();
     s->flusher = flusher_new(s->cfg->batch_sends);
     if (s->index == 0)

@@ -1,6 +1,5 @@
 /*
- * tls.h - the server's certificate (one SSL_CTX for all shards: tickets made by one are good on all) and reading and
- * writing of a connection, plain or TLS, in one vocabulary.
+ * tls.h - reading and writing of a connection, plain or TLS, in one vocabulary.
  */
 #ifndef NET_TLS_H
 #define NET_TLS_H
@@ -10,21 +9,6 @@
 #include "core/base.h"
 
 struct conn;
-struct ssl_ctx_st;
-struct ssl_st;
-
-/* TLS 1.2 and 1.3, certificate chain and key from PEM files, checked against each other. NULL with a sentence in err.
- */
-struct ssl_ctx_st *tls_ctx_new(const char *cert, const char *key, char *err, size_t errlen) MUST_CHECK;
-/* Another reference to it, for another thread; each is freed by its holder. */
-struct ssl_ctx_st *tls_ctx_share(struct ssl_ctx_st *ctx);
-/* Lets go of one reference. Connections that it has begun may outlive it. NULL is fine. */
-void tls_ctx_free(struct ssl_ctx_st *ctx);
-/* "2027-02-01 12:00 UTC": when the certificate's time ends; out holds at least 32 bytes. Returns the seconds until
- * then, negative when it is over. */
-int64_t tls_ctx_expiry(const struct ssl_ctx_st *ctx, char *out, size_t len);
-/* The server side of a connection on that socket, freed with SSL_free; NULL: memory is out. */
-struct ssl_st *tls_begin(struct ssl_ctx_st *ctx, int fd) MUST_CHECK;
 
 /* Results of the calls below that are not byte counts. */
 enum { IO_EOF = 0, IO_READ_LATER = -1, IO_WRITE_LATER = -2, IO_FAILED = -3 };

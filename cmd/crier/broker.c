@@ -25,7 +25,7 @@
 #include "net/auth.h"
 #include "net/net_env.h"
 #include "net/shard.h"
-#include "net/tls.h"
+#include "net/tls_ctx.h"
 #include "store/dispatcher.h"
 
 #define MAX_SHARDS     64
@@ -44,8 +44,8 @@ struct broker {
     struct inbox *in_main, *in_dispatcher, *in_shards[MAX_SHARDS];
     struct metrics *metrics[MAX_SHARDS + 1]; /* the dispatcher's last */
     struct auth *auth;
-    struct addr_table *addrs;   /* NULL: addresses are not counted */
-    struct ssl_ctx_st *ssl_ctx; /* the latest; NULL: no TLS listener */
+    struct addr_table *addrs; /* NULL: addresses are not counted */
+    struct tls *tls;          /* NULL: no TLS listener */
     struct net_asset *assets;
     size_t nassets;
     uint64_t owner_key[2];
@@ -127,11 +127,23 @@ static bool wants_tls(const struct config *cfg)
 static void say_expiry(const struct broker *b)
 {
     char when[40];
-    int64_t left = tls_ctx_expiry(b->ssl_ctx, when, sizeof(when));
+    int64_t left = tls_expiry(b->tls, when, sizeof(when));
     const char *what = left < 0 ? "was good until" : left < EXPIRES_SOON_S ? "is good only until" : "is good until";
 
     log_line(left < EXPIRES_SOON_S ? LOG_WARN : LOG_INFO, "tls", "the certificate %s %s %s", b->cfg->tls_cert, what,
              when);
+}
+
+static struct tls *load_tls(const struct config *cfg, unsigned nshards, char *err, size_t errlen)
+{
+    struct tls *t = tls_new(nshards);
+
+    if (!t)
+        snprintf(err, errlen, "out of memory for TLS");
+    else if (tls_load(t, cfg->tls_cert, cfg->tls_key, err, errlen))
+        return t;
+    tls_free(t);
+    return NULL;
 }
 
 static bool make_shared(struct broker *b, char *err, size_t errlen)
@@ -149,10 +161,10 @@ static bool make_shared(struct broker *b, char *err, size_t errlen)
         return false;
     if (!wants_tls(b->cfg))
         return true;
-    b->ssl_ctx = tls_ctx_new(b->cfg->tls_cert, b->cfg->tls_key, err, errlen);
-    if (b->ssl_ctx)
-        say_expiry(b);
-    return b->ssl_ctx != NULL;
+    if (!(b->tls = load_tls(b->cfg, b->nshards, err, errlen)))
+        return false;
+    say_expiry(b);
+    return true;
 }
 
 static bool is_public(const char *spec)
@@ -219,7 +231,7 @@ static void fill_envs(struct broker *b)
         .metrics = b->metrics,
         .nmetrics = b->nshards + 1,
         .owner_key = b->owner_key,
-        .ssl_ctx = b->ssl_ctx,
+        .tls = b->tls,
         .addrs = b->addrs,
         .auth = b->auth,
         .assets = b->assets,
@@ -289,11 +301,11 @@ struct broker *broker_start(const struct config *cfg, const char *node, char *er
 bool broker_check(const struct config *cfg, char *err, size_t errlen)
 {
     struct auth *auth = auth_new(cfg, err, errlen);
-    struct ssl_ctx_st *ctx = NULL;
-    bool ok = auth && (!wants_tls(cfg) || (ctx = tls_ctx_new(cfg->tls_cert, cfg->tls_key, err, errlen)));
+    struct tls *tls = NULL;
+    bool ok = auth && (!wants_tls(cfg) || (tls = load_tls(cfg, 1, err, errlen)));
 
     auth_free(auth);
-    tls_ctx_free(ctx);
+    tls_free(tls);
     return ok;
 }
 
@@ -355,21 +367,19 @@ void broker_renew(struct broker *b)
 {
     char err[512];
 
-    if (!b->ssl_ctx) {
+    if (!b->tls) {
         log_line(LOG_INFO, "tls", "SIGHUP: there is no certificate to read again; all options are read at start alone");
         return;
     }
-    struct ssl_ctx_st *ctx = tls_ctx_new(b->cfg->tls_cert, b->cfg->tls_key, err, sizeof(err));
-    if (!ctx) {
+    if (!tls_load(b->tls, b->cfg->tls_cert, b->cfg->tls_key, err, sizeof(err))) {
         log_line(LOG_ERROR, "tls", "SIGHUP: %s; the certificate of before stays in use", err);
         return;
     }
     for (unsigned i = 0; i < b->nshards; i++) {
-        if (!post(b, b->in_shards[i], (struct item){.kind = MSG_CERTIFICATE, .ptr = tls_ctx_share(ctx)}))
+        struct ssl_ctx_st *ctx = tls_ctx_of(b->tls, i);
+        if (!post(b, b->in_shards[i], (struct item){.kind = MSG_CERTIFICATE, .ptr = ctx}))
             tls_ctx_free(ctx);
     }
-    tls_ctx_free(b->ssl_ctx);
-    b->ssl_ctx = ctx;
     say_expiry(b);
 }
 
@@ -471,6 +481,6 @@ void broker_free(struct broker *b)
     console_assets_free(b->assets, b->nassets);
     auth_free(b->auth);
     addr_table_free(b->addrs);
-    tls_ctx_free(b->ssl_ctx);
+    tls_free(b->tls);
     free(b);
 }
