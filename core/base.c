@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 char *span_dup(struct span s)
 {
@@ -32,5 +33,20 @@ void heap_trim(void)
 {
 #ifdef __GLIBC__
     (void)malloc_trim(0);
+#endif
+}
+
+void heap_ahead(size_t n)
+{
+#if defined(__GLIBC__) && defined(MADV_POPULATE_WRITE)
+    enum { PAGE = 4096 };
+    char *p = malloc(n);
+    uintptr_t from = ((uintptr_t)p + PAGE - 1) & ~(uintptr_t)(PAGE - 1),
+              to = ((uintptr_t)p + n) & ~(uintptr_t)(PAGE - 1);
+    if (p && from < to)
+        (void)madvise((void *)from, to - from, MADV_POPULATE_WRITE); /* before Linux 5.14: they come one by one */
+    free(p);
+#else
+    (void)n;
 #endif
 }
