@@ -176,7 +176,7 @@ struct conn *conn_new(struct shard *s, int fd, const struct sockaddr_storage *pe
         close(fd);
         return NULL;
     }
-    c->ssl = tls ? tls_begin(s->tls, fd) : NULL;
+    c->ssl = tls ? tls_begin(s->env->tls, s->tls, c) : NULL;
     if ((tls && !c->ssl) || !register_here(c)) {
         SSL_free(c->ssl);
         leave(c);
@@ -288,7 +288,7 @@ static void finish_handshake(struct conn *c)
 static void read_all(struct conn *c)
 {
     for (int i = 0; i < READ_BUDGET; i++) {
-        if ((c->state != CONN_OPEN && c->state != CONN_FINISHING) || c->paused)
+        if ((c->state != CONN_OPEN && c->state != CONN_FINISHING) || c->paused || transport_spent(c))
             return;
         ssize_t n = read_some(c);
         if (c->state == CONN_DEAD || n == IO_READ_LATER)
@@ -591,8 +591,10 @@ static void on_writable(struct conn *c)
 void conn_ready(struct conn *c, unsigned can)
 {
     ASSERT_OWNER((int)c->shard->index);
-    if (can & SOCKET_READ)
+    if (can & SOCKET_READ) {
+        c->dry = false;
         on_readable(c);
+    }
     if (can & c->armed & SOCKET_WRITE)
         on_writable(c);
 }

@@ -64,6 +64,11 @@ bool transport_pending(const struct conn *c)
     return c->ssl && SSL_has_pending(c->ssl);
 }
 
+bool transport_spent(const struct conn *c)
+{
+    return c->dry && !SSL_has_pending(c->ssl);
+}
+
 /* Copies the head of the queue into the staging buffer, up to its size. */
 static size_t gather(uint8_t *to, size_t max, const struct iovec *iov, unsigned n, unsigned *used)
 {

@@ -25,6 +25,8 @@ ssize_t transport_flush(struct conn *c) MUST_CHECK;
 struct span transport_piece(const struct conn *c, uint8_t *to, size_t max, unsigned *entries);
 /* Bytes inside the SSL object that no EV_READ will announce. */
 bool transport_pending(const struct conn *c);
+/* TLS: all that has come is used up, and no more will until the socket is said to be readable. */
+bool transport_spent(const struct conn *c);
 /* Sends close_notify if that is possible without waiting, and FIN. */
 void transport_shutdown(struct conn *c);
 

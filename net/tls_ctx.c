@@ -24,6 +24,7 @@
 #include <time.h>
 
 #include "core/clock.h"
+#include "net/tls_bio.h"
 
 #define TLS_CIPHERS     "ECDHE+AESGCM+AES128:ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!PSK"
 #define TLS13_CIPHERS   "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
@@ -36,6 +37,7 @@ struct tls_part {
 };
 
 struct tls {
+    BIO_METHOD *bio; /* of all connections */
     unsigned n;
     struct tls_part part[]; /* one a shard */
 };
@@ -147,14 +149,13 @@ struct tls *tls_new(unsigned nshards)
     struct tls *t = calloc(1, sizeof *t + nshards * sizeof t->part[0]);
     if (!t)
         return NULL;
-    for (; t->n < nshards; t->n++) {
-        t->part[t->n].lib = make_lib();
-        if (!t->part[t->n].lib) {
-            tls_free(t);
-            return NULL;
-        }
-    }
-    return t;
+    t->bio = tls_bio_method();
+    while (t->bio && t->n < nshards && (t->part[t->n].lib = make_lib()))
+        t->n++;
+    if (t->bio && t->n == nshards)
+        return t;
+    tls_free(t);
+    return NULL;
 }
 
 void tls_free(struct tls *t)
@@ -165,6 +166,7 @@ void tls_free(struct tls *t)
         SSL_CTX_free(t->part[i].ctx);
         OSSL_LIB_CTX_free(t->part[i].lib);
     }
+    BIO_meth_free(t->bio);
     free(t);
 }
 
@@ -188,10 +190,10 @@ void tls_ctx_free(struct ssl_ctx_st *ctx)
     SSL_CTX_free(ctx);
 }
 
-struct ssl_st *tls_begin(struct ssl_ctx_st *ctx, int fd)
+struct ssl_st *tls_begin(const struct tls *t, struct ssl_ctx_st *ctx, struct conn *c)
 {
     SSL *ssl = SSL_new(ctx);
-    if (ssl && SSL_set_fd(ssl, fd) == 1)
+    if (ssl && tls_bio_attach(ssl, t->bio, c))
         return ssl;
     SSL_free(ssl);
     return NULL;

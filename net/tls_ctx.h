@@ -6,6 +6,7 @@
 
 #include "core/base.h"
 
+struct conn;
 struct ssl_ctx_st;
 struct ssl_st;
 struct tls;
@@ -25,7 +26,7 @@ int64_t tls_expiry(const struct tls *t, char *out, size_t len);
 struct ssl_ctx_st *tls_ctx_of(const struct tls *t, unsigned shard);
 /* Lets go of one reference. Connections that it has begun may outlive it. NULL is fine. */
 void tls_ctx_free(struct ssl_ctx_st *ctx);
-/* The server side of a connection on that socket, freed with SSL_free; NULL: memory is out. */
-struct ssl_st *tls_begin(struct ssl_ctx_st *ctx, int fd) MUST_CHECK;
+/* The server side of that connection on its socket, freed with SSL_free; NULL: memory is out. */
+struct ssl_st *tls_begin(const struct tls *t, struct ssl_ctx_st *ctx, struct conn *c) MUST_CHECK;
 
 #endif
