@@ -204,11 +204,30 @@ void random_hex(char *out, size_t bytes)
     out[2 * bytes] = '\0';
 }
 
-void random_word(char *out, size_t n)
+/* Random bytes become letters. */
+static void spell(char *out, size_t n)
 {
     static const char letters[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz-";
-    random_bytes(out, n);
     for (size_t i = 0; i < n; i++)
         out[i] = letters[out[i] & 63];
     out[n] = '\0';
+}
+
+void random_word(char *out, size_t n)
+{
+    random_bytes(out, n);
+    spell(out, n);
+}
+
+void random_word_from(struct random_pool *p, char *out, size_t n)
+{
+    assert(n <= sizeof(p->bytes));
+    if (p->left < n) {
+        random_bytes(p->bytes, sizeof(p->bytes));
+        p->left = sizeof(p->bytes);
+    }
+    p->left -= (unsigned)n;
+    memcpy(out, p->bytes + p->left, n);
+    memset(p->bytes + p->left, 0, n); /* what was given out is nowhere else */
+    spell(out, n);
 }

@@ -23,4 +23,13 @@ void random_hex(char *out, size_t bytes);
 /* n random letters, digits, '-' and '_' (6 bits each) and a NUL: out holds n + 1. */
 void random_word(char *out, size_t n);
 
+/* Random bytes fetched ahead, for words that are made often: one system call for many. All zero: empty. One thread's.
+ */
+struct random_pool {
+    uint8_t bytes[512];
+    unsigned left; /* at the front */
+};
+/* The same as random_word, n at most 512. */
+void random_word_from(struct random_pool *p, char *out, size_t n);
+
 #endif

@@ -422,7 +422,7 @@ static void name_device(struct session *s)
     s->device = s->named ? s->who->device : s->who->spare;
     if (!s->named) {
         s->device[0] = '~';
-        random_word(s->device + 1, IDENTITY_SPARE - 2);
+        random_word_from(&s->conn->shard->random, s->device + 1, IDENTITY_SPARE - 2);
     }
 }
 

@@ -11,6 +11,7 @@
 #include <event2/event.h>
 
 #include "core/buf.h"
+#include "core/hash.h"
 #include "core/list.h"
 #include "core/log.h"
 #include "core/map.h"
@@ -51,12 +52,13 @@ struct shard {
     struct listener *listeners;
     struct idmap conns; /* by id: all connections that are not dead */
     uint64_t next_conn;
-    uint64_t ping_nonce;    /* of the last ping; begins anywhere */
-    uint64_t next_ticket;   /* of rooms and their fetches: tells answers apart */
-    struct conn *dirty;     /* to flush at the end of the turn */
-    struct conn *graveyard; /* to free at the end of the turn */
-    size_t freed;           /* connections, since main was last asked to trim the heap */
-    size_t heap_ahead;      /* bytes that new connections may take before more are fetched */
+    struct random_pool random; /* names of devices */
+    uint64_t ping_nonce;       /* of the last ping; begins anywhere */
+    uint64_t next_ticket;      /* of rooms and their fetches: tells answers apart */
+    struct conn *dirty;        /* to flush at the end of the turn */
+    struct conn *graveyard;    /* to free at the end of the turn */
+    size_t freed;              /* connections, since main was last asked to trim the heap */
+    size_t heap_ahead;         /* bytes that new connections may take before more are fetched */
 
     struct map users;                   /* struct user (net/user.h) */
     struct map rooms;                   /* struct room (net/room.h) */

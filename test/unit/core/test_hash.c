@@ -144,13 +144,32 @@ static void random_numbers(void **state)
         assert_true(used[(unsigned char)*p]);
 }
 
+static void random_pools(void **state)
+{
+    (void)state;
+    struct random_pool p = {.left = 0};
+    char a[17], b[17], before[17] = "";
+    for (int i = 0; i < 100; i++) { /* over the end of the pool and on */
+        random_word_from(&p, a, 16);
+        assert_int_equal(strlen(a), 16);
+        assert_string_not_equal(a, before);
+        memcpy(before, a, sizeof(a));
+    }
+    assert_true(p.left < sizeof(p.bytes));
+    for (size_t i = p.left; i < sizeof(p.bytes); i++)
+        assert_int_equal(p.bytes[i], 0);
+    struct random_pool q = p;
+    q.left = 0; /* an empty one is filled anew */
+    random_word_from(&p, a, 16);
+    random_word_from(&q, b, 16);
+    assert_string_not_equal(a, b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(siphash_vectors),
-        cmocka_unit_test(sha1_vectors),
-        cmocka_unit_test(sha1_lengths),
-        cmocka_unit_test(random_numbers),
+        cmocka_unit_test(siphash_vectors), cmocka_unit_test(sha1_vectors), cmocka_unit_test(sha1_lengths),
+        cmocka_unit_test(random_numbers),  cmocka_unit_test(random_pools),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
