@@ -187,7 +187,9 @@ struct conn *conn_new(struct shard *s, int fd, const struct sockaddr_storage *pe
     metric_add(s->m, M_CONNS_ACCEPTED, 1);
     if (!begin(c))
         return NULL;
-    if (!arm(c)) {
+    if (!tls) { /* its request may be there already: then its socket is never waited for here if it is to move */
+        conn_resume(c);
+    } else if (!arm(c)) {
         conn_close(c, CLOSE_MEMORY);
         return NULL;
     }
@@ -339,11 +341,14 @@ void conn_resume(struct conn *c)
 
 void conn_resumed(struct conn *c)
 {
+    bool fresh = !c->armed && !c->paused;
     c->resuming = false;
     if (c->state == CONN_OPEN && !c->paused)
         feed_kept(c);
-    if (c->state != CONN_DEAD && c->ssl)
+    if (c->state != CONN_DEAD && (c->ssl || fresh))
         read_all(c);
+    if (fresh && !arm(c))
+        conn_close(c, CLOSE_MEMORY);
 }
 
 /* ---- output ---- */
