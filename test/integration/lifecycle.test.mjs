@@ -307,6 +307,15 @@ scenario('a TLS session is resumed on any shard', async (ctx) => {
   assert.equal(reused, 7);
 });
 
+scenario('a client that asks for nothing gets a session ticket too', async (ctx) => {
+  const broker = await ctx.broker({ tls: true });
+  const s = tls.connect({ host: '127.0.0.1', port: broker.tlsPort, ca: certificate().ca, servername: 'localhost', minVersion: 'TLSv1.3' });
+  const got = new Promise((done, fail) => s.on('session', done).on('error', fail));
+  s.resume();
+  await within(got, 'a session ticket');
+  s.destroy();
+});
+
 scenario('/echo: text and binary come back as they are, in fragments and large', { core: true }, async (ctx) => {
   const broker = await ctx.broker({ tls: true, args: ['--echo', '--max-message', '2MiB'] });
   for (const useTls of [false, true]) {
