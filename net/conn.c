@@ -35,12 +35,11 @@
 #include "net/tls_ctx.h"
 #include "net/track.h"
 
-#define READ_BUDGET   4           /* full buffers read in one event, so that one sender does not starve the others */
-#define FINISH_MS     5000        /* what is queued may take this long to leave */
-#define LINGER_MS     2000        /* and the peer this long to close its side */
-#define PLAIN_BYTES   800         /* of memory, about */
-#define TLS_BYTES     (8 * 1024)  /* at first */
-#define SHAKE_BYTES   (20 * 1024) /* more in each step of a handshake; part of it is given back later */
+#define READ_BUDGET   4    /* full buffers read in one event, so that one sender does not starve the others */
+#define FINISH_MS     5000 /* what is queued may take this long to leave */
+#define LINGER_MS     2000 /* and the peer this long to close its side */
+#define PLAIN_BYTES   800  /* of memory, about */
+#define TLS_BYTES     (15 * 1024)
 #define PLAIN_AHEAD   (64 * 1024) /* fetched at a time: what it may be too much must not count beside what they take */
 #define TLS_AHEAD     (256 * 1024)
 #define INPUT_CEILING (17u << 20) /* protos keep their own, lower bounds */
@@ -146,11 +145,12 @@ static void leave(const struct conn *c)
 }
 
 /* A wave of clients makes the heap grow all the time, and a page fault is dear: a tenth of a TLS handshake. */
-static void fetch_memory(struct shard *s, size_t n, size_t ahead)
+static void fetch_memory(struct shard *s, bool tls)
 {
+    size_t n = tls ? TLS_BYTES : PLAIN_BYTES;
     if (s->heap_ahead < n) {
-        heap_ahead(ahead);
-        s->heap_ahead = ahead;
+        s->heap_ahead = tls ? TLS_AHEAD : PLAIN_AHEAD;
+        heap_ahead(s->heap_ahead);
     }
     s->heap_ahead -= n;
 }
@@ -158,7 +158,7 @@ static void fetch_memory(struct shard *s, size_t n, size_t ahead)
 struct conn *conn_new(struct shard *s, int fd, const struct sockaddr_storage *peer, bool tls, bool public,
                       bool (*begin)(struct conn *c))
 {
-    fetch_memory(s, tls ? TLS_BYTES : PLAIN_BYTES, tls ? TLS_AHEAD : PLAIN_AHEAD);
+    fetch_memory(s, tls);
     struct conn *c = calloc(1, sizeof *c);
     if (!c) {
         close(fd);
@@ -275,7 +275,6 @@ static ssize_t read_some(struct conn *c)
 
 static void finish_handshake(struct conn *c)
 {
-    fetch_memory(c->shard, SHAKE_BYTES, TLS_AHEAD);
     int r = transport_accept(c);
     c->last_rx_ms = now32(c);
     if (r == IO_WRITE_LATER) {
