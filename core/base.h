@@ -56,18 +56,6 @@ static inline void prefetch(const void *p, size_t n)
     __builtin_prefetch((const void *)((uintptr_t)p + n - 1)); /* it may begin within a cache line */
 }
 
-/* Before the first thread: how the C library's heap is to behave. glibc gives the top of a thread's heap back whenever
- * 128 KiB of it are free, and takes it again page by page: with messages made on one thread and freed on another that
- * was a fifth of what a message costs. */
-void heap_setup(void);
-/* Gives memory that is free within the heap back to the system, where the C library can (glibc: malloc_trim). Takes
- * the longer the more of it there is. */
-void heap_trim(void);
-/* Takes and gives back n bytes (less than 1 MiB), in one piece and with their pages behind them: what the calling
- * thread is about to take in small pieces then costs no page fault each 4 KiB and no system call each time its heap
- * grows. */
-void heap_ahead(size_t n);
-
 /* New NUL-terminated copy of a span (embedded NULs are kept); NULL when memory is out. Caller frees. */
 char *span_dup(struct span s) MUST_CHECK;
 

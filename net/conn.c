@@ -25,6 +25,7 @@
 #include "core/clock.h"
 #include "core/config.h"
 #include "core/hash.h"
+#include "core/heap.h"
 #include "core/inbox.h"
 #include "core/msg.h"
 #include "core/owner.h"
@@ -35,14 +36,12 @@
 #include "net/tls_ctx.h"
 #include "net/track.h"
 
-#define READ_BUDGET   4    /* full buffers read in one event, so that one sender does not starve the others */
-#define FINISH_MS     5000 /* what is queued may take this long to leave */
-#define LINGER_MS     2000 /* and the peer this long to close its side */
-#define PLAIN_BYTES   800  /* of memory, about */
-#define TLS_BYTES     (15 * 1024)
-#define PLAIN_AHEAD   (64 * 1024) /* fetched at a time: what it may be too much must not count beside what they take */
-#define TLS_AHEAD     (256 * 1024)
-#define INPUT_CEILING (17u << 20) /* protos keep their own, lower bounds */
+#define READ_BUDGET   4            /* full buffers read in one event, so that one sender does not starve the others */
+#define FINISH_MS     5000         /* what is queued may take this long to leave */
+#define LINGER_MS     2000         /* and the peer this long to close its side */
+#define TLS_BYTES     (15 * 1024)  /* of memory, about */
+#define TLS_AHEAD     (256 * 1024) /* fetched at a time */
+#define INPUT_CEILING (17u << 20)  /* protos keep their own, lower bounds */
 
 static void set_state(struct conn *c, enum conn_state to)
 {
@@ -144,21 +143,22 @@ static void leave(const struct conn *c)
         addr_leave(c->shard->env->addrs, addr_of(c));
 }
 
-/* A wave of clients makes the heap grow all the time, and a page fault is dear: a tenth of a TLS handshake. */
-static void fetch_memory(struct shard *s, bool tls)
+/* A wave of TLS clients makes the heap grow all the time, and page faults are a tenth of what each costs. Plain ones
+ * take little, and what is fetched too much would count beside it. */
+static void fetch_memory(struct shard *s)
 {
-    size_t n = tls ? TLS_BYTES : PLAIN_BYTES;
-    if (s->heap_ahead < n) {
-        s->heap_ahead = tls ? TLS_AHEAD : PLAIN_AHEAD;
-        heap_ahead(s->heap_ahead);
+    if (s->heap_ahead < TLS_BYTES) {
+        s->heap_ahead = TLS_AHEAD;
+        heap_ahead(TLS_AHEAD);
     }
-    s->heap_ahead -= n;
+    s->heap_ahead -= TLS_BYTES;
 }
 
 struct conn *conn_new(struct shard *s, int fd, const struct sockaddr_storage *peer, bool tls, bool public,
                       bool (*begin)(struct conn *c))
 {
-    fetch_memory(s, tls);
+    if (tls)
+        fetch_memory(s);
     struct conn *c = calloc(1, sizeof *c);
     if (!c) {
         close(fd);

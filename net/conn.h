@@ -63,13 +63,11 @@ struct conn {
     enum conn_state state : 8;
     enum close_reason reason : 8;
     bool dirty : 1, paused : 1, corked : 1, want_write : 1, ending : 1, resuming : 1, public : 1, shut : 1;
-    bool timer_due : 1;
-    bool dry : 1;            /* TLS: its socket has been read empty (net/tls_bio.c) */
-    uint8_t armed : 2;       /* what its socket is waited for (net/sockets.h) */
-    struct conn *next_dirty; /* shard.dirty */
-    uint32_t last_tx_ms;     /* low 32 bits of the shard's clock */
-    void *ext;               /* the proto's own */
-
+    bool timer_due : 1, dry : 1; /* dry: TLS, and its socket has been read empty (net/tls_bio.c) */
+    uint8_t armed : 2;           /* what its socket is waited for (net/sockets.h) */
+    struct conn *next_dirty;     /* shard.dirty */
+    uint32_t last_tx_ms;         /* low 32 bits of the shard's clock */
+    void *ext;                   /* the proto's own */
     uint64_t id;
     struct ssl_st *ssl; /* NULL: plain */
     struct timer timer;

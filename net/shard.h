@@ -58,7 +58,7 @@ struct shard {
     struct conn *dirty;        /* to flush at the end of the turn */
     struct conn *graveyard;    /* to free at the end of the turn */
     size_t freed;              /* connections, since main was last asked to trim the heap */
-    size_t heap_ahead;         /* bytes that new connections may take before more are fetched */
+    size_t heap_ahead;         /* bytes that new TLS connections may take before more are fetched */
 
     struct map users;                   /* struct user (net/user.h) */
     struct map rooms;                   /* struct room (net/room.h) */

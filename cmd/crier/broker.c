@@ -17,6 +17,7 @@
 #include "cmd/crier/console_assets.h"
 #include "core/clock.h"
 #include "core/hash.h"
+#include "core/heap.h"
 #include "core/inbox.h"
 #include "core/log.h"
 #include "core/metrics.h"

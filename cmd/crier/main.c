@@ -17,6 +17,7 @@
 #include "cmd/crier/config_file.h"
 #include "core/clock.h"
 #include "core/config.h"
+#include "core/heap.h"
 #include "core/log.h"
 #include "core/owner.h"
 #include "net/route.h"
