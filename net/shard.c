@@ -44,6 +44,7 @@
 #define INBOX_BATCH 512
 #define CROWD       64   /* members */
 #define MANY        32   /* messages */
+#define UNRUNG      64   /* ops */
 #define TRIM_AFTER  1024 /* connections */
 
 struct shard_thread {
@@ -60,9 +61,21 @@ unsigned shard_owner(const struct shard *s, struct span user)
 
 /* ---- ops to the dispatcher ---- */
 
+static void wake_dispatcher(struct shard *s)
+{
+    if (s->unrung)
+        inbox_ring(s->env->dispatcher);
+    s->unrung = 0;
+}
+
+/* The dispatcher is woken once for the ops of a turn (or for UNRUNG of them), not for the first: what it finds together
+ * it asks Redis together. */
 static bool give(struct shard *s, struct op *op)
 {
-    return inbox_push(s->env->dispatcher, s->index, (struct item){.kind = MSG_OP, .ptr = op});
+    bool taken = inbox_put(s->env->dispatcher, s->index, (struct item){.kind = MSG_OP, .ptr = op});
+    if (++s->unrung >= UNRUNG || !taken)
+        wake_dispatcher(s);
+    return taken;
 }
 
 void shard_submit(struct shard *s, struct op *op)
@@ -386,12 +399,14 @@ static void end_turn(struct shard_thread *t)
 {
     struct shard *s = &t->shard;
     look_again(s);
+    wake_dispatcher(s); /* it works while this thread writes */
     flush_dirty(s);
     if (s->resumed) /* by a proto whose output has just drained, or while looking: the next turn is now */
         inbox_ring(s->inbox);
     hand_over(s);
     calls_retry(s);
     retry_ops(s);
+    wake_dispatcher(s);
     census_retry(s);
     reap(s);
     arm_tick(s);
@@ -479,6 +494,7 @@ static void tear_down(struct shard *s)
     reap(s);
     tracker_end(s);
     retry_ops(s);
+    wake_dispatcher(s);
     struct list *l;
     free(s->census);
     while ((l = list_pop(&s->unsent_ops)) != NULL)

@@ -83,6 +83,7 @@ struct shard {
     struct conn *moves;   /* connections to hand over at the end of the turn (or when their owner's lane has room) */
     struct conn *resumed; /* connections whose kept input is to be looked at again */
 
+    unsigned unrung; /* ops in the dispatcher's lane since it was last woken */
     bool store_ready;
     bool draining;
     bool stop;
