@@ -6,8 +6,7 @@
  * with it; an output queue that must outlive the job takes a reference of its own (blob_ref).
  *
  * Memory orders: as in blob.c for the count. Publishing a form is a release, reading it an acquire, so its bytes are
- * complete for whoever sees the pointer. So with
- * the table of compressed forms, which most messages never come to have.
+ * complete for whoever sees the pointer; so with the table of compressed forms, which most messages never come to have.
  */
 #include "core/job.h"
 

@@ -3,7 +3,7 @@
  *
  * Idea: each shard has an OSSL_LIB_CTX of its own. OpenSSL looks its algorithms up hundreds of times in a handshake,
  * each time under a lock and with a reference counted; when shards share those, their processors take the same cache
- * lines from each other all the time, which is a tenth of a handshake with two. It costs some 300 KiB a shard. All
+ * lines from each other all the time: up to a tenth of a handshake with two. It costs some 300 KiB a shard. All
  * SSL_CTX of one certificate have the same ticket keys.
  *
  * An SSL_CTX is made by main and immutable. A renewed certificate is another one for each shard, which main hands out;
