@@ -31,7 +31,7 @@
 -- A call of Redis costs more than all the Lua around it: what is asked and written is joined, and no key is touched twice.
 --
 -- The library may be loaded by brokers of several versions: the highest VERSION stays.
-local VERSION = 7
+local VERSION = 8
 
 local META_S = 2592000   -- an untouched m lives 30 days, and as long as its list
 local RENEW_S = 86400    -- its life is renewed at most once a day
@@ -637,13 +637,15 @@ local function find_entry(qk, seq, sec)
 end
 
 -- What the inbox says of a tracked message: its entry or nil, and the devices whose cursor has passed it. Of a device
--- that nobody saw it written to this counts only once the entry was trimmed, which is done when all have it.
+-- that nobody saw it written to this counts only once the entry was trimmed, which is done when all have it. Of what the
+-- cap may have pushed out it says nothing: what was written can be lost on the way, and a cursor passes over gaps too.
 local function passed(t, mk, qk, seq, expires, sec)
   local entry, list = nil, {}
   if seq == 0 then return nil, list end
   local m = fields(mk)
+  if seq <= tonumber(m.g or 0) then return nil, list end
   entry = find_entry(qk, seq, sec)
-  local trimmed = not entry and sec < expires and seq > tonumber(m.g or 0)
+  local trimmed = not entry and sec < expires
   for f, value in pairs(m) do
     local cursor = device_read(string.sub(f, 1, 2) == 'd:' and value or nil)
     local dev = string.sub(f, 3)

@@ -355,7 +355,9 @@ static void view_device(const struct memory_ledger *l, const struct known_device
 /* The devices whose cursor has passed the message: see passed() in crier.lua. */
 static void view_cursors(const struct user_inbox *box, struct ledger_target *out)
 {
-    bool trimmed = !out->waiting && out->now_s < out->expires_s && out->seq > box->gap;
+    bool trimmed = !out->waiting && out->now_s < out->expires_s;
+    if (out->seq <= box->gap)
+        return;
     for (unsigned i = 0; i < box->ndev; i++) {
         struct ledger_device *v = ledger_device(out, span_str(box->dev[i].name));
         if (v && box->dev[i].seq >= out->seq && (trimmed || v->written_ms))

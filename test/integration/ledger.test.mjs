@@ -169,6 +169,26 @@ for (const store of STORES) {
     assert.equal((await message(b, 'first')).recipients[0].attempts, 2, 'who has it is not tried again');
   });
 
+  scenario(`${store}: what was written, lost on the way and pushed out is not had by whoever acknowledges past the gap`, async (ctx) => {
+    const [a, b, c] = await nodes(ctx, store, { args: ['--inbox-cap', '2'] });
+    const before = await ctx.client(b, { user: 'u', device: 'd', query: EXPLICIT });
+    await a.push({ user: 'u', data: 'lost', id: 'm', track: true });
+    await before.next('message');
+    await line(c, 'm', (r) => r.state === 'written', 'written');
+    before.terminate();
+    for (let i = 0; i < 3; i++) await a.push({ user: 'u', data: i });
+    const client = await ctx.client(c, { user: 'u', device: 'd', query: EXPLICIT });
+    assert.equal((await client.next('gap')).to >= (await message(a, 'm')).recipients[0].seq, true);
+    const last = (await client.messages(2))[1];
+    client.ack(last.seq);
+    await until(async () => (await get(b, '/api/users/u/inbox')).json.messages.length === 0, 'the rest is acknowledged');
+    const r = (await message(a, 'm')).recipients[0];
+    assert.deepEqual([r.state, r.devices[0].state, r.dropped[0].reason], ['dropped', 'dropped', 'evicted']);
+    assert.deepEqual((await undelivered(b, 'm')).recipients.map((x) => x.user), ['u']);
+    assert.deepEqual((await retry(c, 'm')).json.results.map((x) => x.result), ['stored']);
+    assert.equal((await client.next('message')).data, 'lost');
+  });
+
   scenario(`${store}: a retry shows a waiting message again to a client that has not acknowledged it`, { core: true }, async (ctx) => {
     const [a, b, c] = await nodes(ctx, store);
     await a.push({ users: ['here', 'away'], data: 'x', id: 'm', track: true });
