@@ -35,6 +35,7 @@
 #define LANE_ITEMS_BIG 1024 /* with more than MANY shards: lanes grow with their square */
 #define MANY_SHARDS    8
 #define BOUND_BYTES    80
+#define TRIM_DELAY_MS  2000 /* each trim stops every core for the pages it gives back: not one for every thousand clients */
 #define EXPIRES_SOON_S (14 * 86400) /* certificates are renewed a month before their end as a rule */
 
 struct broker {
@@ -65,7 +66,7 @@ struct broker {
 
     bool store_known;
     unsigned nstopped;
-    bool freed; /* clients have left: the heap is to be trimmed */
+    uint64_t trim_at_ms; /* clients have left: when the heap is to be trimmed; 0: nothing to trim */
 };
 
 void broker_node_name(const struct config *cfg, char *out, size_t len)
@@ -329,7 +330,8 @@ static void take(void *arg, struct item it)
         b->nstopped++;
         break;
     case MSG_FREED:
-        b->freed = true;
+        if (!b->trim_at_ms)
+            b->trim_at_ms = clock_mono_ms() + TRIM_DELAY_MS;
         break;
     case MSG_JOB:
     case MSG_BEHIND:
@@ -350,9 +352,19 @@ static void take(void *arg, struct item it)
 void broker_read(struct broker *b)
 {
     (void)inbox_drain(b->in_main, 256, take, b);
-    if (b->freed) /* once for all shards that a wave of clients has left */
-        heap_trim();
-    b->freed = false;
+}
+
+uint64_t broker_due_ms(const struct broker *b)
+{
+    return b->trim_at_ms;
+}
+
+void broker_tend(struct broker *b)
+{
+    if (!b->trim_at_ms || clock_mono_ms() < b->trim_at_ms)
+        return;
+    heap_trim();
+    b->trim_at_ms = 0;
 }
 
 /* Main's lanes carry a handful of messages in a broker's life: they are never full. */

@@ -21,6 +21,9 @@ bool broker_check(const struct config *cfg, char *err, size_t errlen) MUST_CHECK
 /* The fd that becomes readable when threads have told main something, and reading it. */
 int broker_fd(const struct broker *b);
 void broker_read(struct broker *b);
+/* When broker_tend has something to do, on the monotonic clock in ms (0: nothing), and doing it once it is time. */
+uint64_t broker_due_ms(const struct broker *b);
+void broker_tend(struct broker *b);
 
 /* Reads certificate and key again, for the connections to come; says in the log how it went. */
 void broker_renew(struct broker *b);

@@ -125,6 +125,20 @@ static void say_open(const struct config *c)
 
 /* ---- waiting ---- */
 
+/* The earlier of two times of which 0 is never. */
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return !a || (b && b < a) ? b : a;
+}
+
+/* For poll(2). */
+static int ms_until(uint64_t then, uint64_t now)
+{
+    if (!then)
+        return -1;
+    return then > now ? (int)(then - now) : 0;
+}
+
 /* Waits for threads or signals until deadline_ms (0: for ever). Counts SIGTERM and SIGINT. False: the time is up. */
 static bool wait_some(struct broker *b, int sigfd, uint64_t deadline_ms, unsigned *stops)
 {
@@ -134,8 +148,9 @@ static bool wait_some(struct broker *b, int sigfd, uint64_t deadline_ms, unsigne
 
     if (deadline_ms && now >= deadline_ms)
         return false;
-    if (poll(fds, 2, deadline_ms ? (int)(deadline_ms - now) : -1) < 0 && errno != EINTR)
+    if (poll(fds, 2, ms_until(sooner(deadline_ms, broker_due_ms(b)), now)) < 0 && errno != EINTR)
         return false;
+    broker_tend(b);
     while (read(sigfd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
         if (si.ssi_signo == SIGHUP)
             broker_renew(b);
