@@ -17,7 +17,11 @@
 --   t  hash  a tracked message and one target: f when it was first queued | q "ms seq expires_s nodes node" of the last
 --            attempt | n attempts | h its P in x | per device w:<device> "arrived ms times node shard", a:<device> "ms",
 --            x:<device> "ms why" (device '' where none is named) | rooms and all: W how often written | L when last |
---            X:<why> count
+--            X:<why> count | e "due_ms channel,channel" and E its text: if nobody has it by then, the relay is to bring it
+--            to the first of these that can | r:<channel> "ms attempts sent|again|failed detail" what came of it
+--   esc  zset  what hashes t (key without "{T}:") wait for the relay, by due_ms; a worker's claim moves that ahead
+--   addr  hash  where the relay finds a user: channel -> address
+--   token:<channel>  hash  its access token: token | renew when to make another | until, both in ms; :lock  who makes it
 --   x  hash  the index of an id: p:<hash> P | per target u:<user>, r:<room> or a: its P's hash
 -- Entry: >I8 seq | >I8 prev | >I4 expires_s | B idlen | id | P
 -- Frame on a node's channel (several may follow each other in one PUBLISH):
@@ -31,7 +35,7 @@
 -- A call of Redis costs more than all the Lua around it: what is asked and written is joined, and no key is touched twice.
 --
 -- The library may be loaded by brokers of several versions: the highest VERSION stays.
-local VERSION = 8
+local VERSION = 9
 
 local META_S = 2592000   -- an untouched m lives 30 days, and as long as its list
 local RENEW_S = 86400    -- its life is renewed at most once a day
@@ -577,6 +581,19 @@ local function send_tracked(K, A)
   return r
 end
 
+-- The same, and the relay is to bring it to the user where nobody has acknowledged it by then, in the same step.
+-- KEYS m q i t esc   ARGV as above, after_ms channel,channel text, and t's key without "{T}:"
+local function send_escalated(K, A)
+  local r = send_tracked({K[1], K[2], K[3], K[4]}, A)
+  if r[1] >= 0 and r[3] == 0 then
+    local _, now = clock()
+    local due = int(math.floor(now / 1000) + tonumber(A[12]))
+    redis.call('HSET', K[4], 'e', due .. ' ' .. A[13], 'E', A[14])
+    redis.call('ZADD', K[5], due, A[15])
+  end
+  return r
+end
+
 -- The same for a target that is not a user: only noted, once.   KEYS t   ARGV life_s hash node seq
 local function track_begin(K, A)
   if redis.call('HEXISTS', K[1], 'f') == 1 then return 0 end
@@ -675,6 +692,17 @@ local function track_read(K)
   return {sec, entry and 1 or 0, flat, list, all}
 end
 
+-- Has anybody got it? And the entry, while it waits.
+local function had(t, mk, qk, seq, expires, sec)
+  local entry, list = passed(t, mk, qk, seq, expires, sec)
+  if #list > 0 then return true, entry end
+  for f in pairs(t) do
+    local kind = string.sub(f, 1, 2)
+    if kind == 'a:' or (seq == 0 and kind == 'w:') then return true, entry end
+  end
+  return false, entry
+end
+
 -- Once more to who has not got it: an entry that waits is shown to its nodes again, one that is gone is stored anew.
 -- KEYS t m q   ARGV channel_prefix PUBLISH|SPUBLISH cap user P ttl_s id life_s hash node
 -- -> {0 not tracked, 1 has it, 2 shown again, 3 stored anew, 4 sent live; seq; nodes reached}
@@ -683,12 +711,7 @@ local function track_retry(K, A)
   local t, out = fields(K[1]), {}
   if not t.f then return {0, 0, 0} end
   local seq, expires = attempt_of(t)
-  local entry, list = passed(t, K[2], K[3], seq, expires, sec)
-  local has = #list > 0
-  for f in pairs(t) do
-    local kind = string.sub(f, 1, 2)
-    has = has or kind == 'a:' or (seq == 0 and kind == 'w:')
-  end
+  local has, entry = had(t, K[2], K[3], seq, expires, sec)
   if has then return {1, seq, 0} end
   local code, reached = 2, 0
   if entry then
@@ -707,6 +730,93 @@ local function track_retry(K, A)
   end
   track_attempt(K[1], A[8], A[9], A[10], now, seq, expires, reached)
   return {code, seq, reached}
+end
+
+-- ---- the relay (cmd/crier-relay) ----------------------------------------------------------------------------------
+
+-- Escalations that are due, claimed: for lease_ms no other worker gets them. A claim is the score they have now, and
+-- greater than any before.   KEYS esc   ARGV limit lease_ms -> {claim, name...}
+local function relay_due(K, A)
+  local _, now = clock()
+  local ms = math.floor(now / 1000)
+  local claim = ms + tonumber(A[2])
+  local list = redis.call('ZRANGEBYSCORE', K[1], '-inf', ms, 'LIMIT', 0, tonumber(A[1]))
+  local out = {claim}
+  for i = 1, #list do
+    redis.call('ZADD', K[1], 'XX', claim, list[i])
+    out[i + 1] = list[i]
+  end
+  return out
+end
+
+local function is_claimed(ek, name, claim)
+  return tonumber(redis.call('ZSCORE', ek, name) or -1) == tonumber(claim)
+end
+
+-- What a claimed one is about, just before it is sent.   KEYS t m q esc addr   ARGV name claim
+-- -> {0} somebody has it, or it is forgotten, or another's: nothing to do; {1, "due_ms channel,channel", text, P's hash,
+-- {"r:channel", what came of it...}, {channel, address...}}
+local function relay_take(K, A)
+  if not is_claimed(K[4], A[1], A[2]) then return {0} end
+  local t = fields(K[1])
+  local seq, expires = attempt_of(t)
+  if not t.e or had(t, K[2], K[3], seq, expires, (clock())) then
+    redis.call('ZREM', K[4], A[1])
+    return {0}
+  end
+  local came = {}
+  for f, value in pairs(t) do
+    if string.sub(f, 1, 2) == 'r:' then came[#came + 1], came[#came + 2] = f, value end
+  end
+  return {1, t.e, t.E or '', t.h or '', came, redis.call('HGETALL', K[5])}
+end
+
+-- What came of an attempt.   KEYS t esc   ARGV name claim channel sent|again|failed detail delay_ms (to the next attempt
+-- of any channel; '' when there is none) -> 1, or 0 when the claim was another's by then: it was only noted
+local function relay_done(K, A)
+  local _, now = clock()
+  local ms, field = math.floor(now / 1000), 'r:' .. A[3]
+  if redis.call('HEXISTS', K[1], 'f') == 1 then
+    local times = string.match(redis.call('HGET', K[1], field) or '', '^%d+ (%d+) ') or 0
+    redis.call('HSET', K[1], field, int(ms) .. ' ' .. int(times + 1) .. ' ' .. A[4] .. ' ' .. A[5])
+  end
+  if not is_claimed(K[2], A[1], A[2]) then return 0 end
+  if A[6] == '' then redis.call('ZREM', K[2], A[1]) else redis.call('ZADD', K[2], 'XX', ms + tonumber(A[6]), A[1]) end
+  return 1
+end
+
+-- An access token that all workers share, made anew by one of them at a time, while the old one is still good.
+-- KEYS token lock   ARGV worker lock_ms stale (a token that was refused; '': none)
+-- -> {1, token} use it; {2, token or ''} you hold the lock: make one (and use this one if that fails); {3} another makes one
+local function token_get(K, A)
+  local _, now = clock()
+  local v, ms = redis.call('HMGET', K[1], 'token', 'renew', 'until'), now / 1000
+  local token = v[1]
+  local good = token and token ~= A[3] and ms < tonumber(v[3])
+  if good and ms < tonumber(v[2]) then return {1, token} end
+  if redis.call('SET', K[2], A[1], 'NX', 'PX', A[2]) then return {2, good and token or ''} end
+  return good and {1, token} or {3}
+end
+
+-- KEYS token lock   ARGV worker token life_ms early_ms: it is renewed so long before its end; token '': none could be made
+-- -> 1, or 0: the lock was lost to another, and the token is not kept
+local function token_set(K, A)
+  if redis.call('GET', K[2]) ~= A[1] then return 0 end
+  if A[2] ~= '' then
+    local _, now = clock()
+    local ms, life, early = math.floor(now / 1000), tonumber(A[3]), tonumber(A[4])
+    redis.call('HSET', K[1], 'token', A[2], 'renew', int(ms + life - math.min(early, life / 2)), 'until', int(ms + life))
+    redis.call('PEXPIRE', K[1], A[3])
+  end
+  redis.call('DEL', K[2])
+  return 1
+end
+
+-- Where the relay finds a user, all of it anew.   KEYS addr   ARGV channel address... -> how many
+local function addresses_set(K, A)
+  redis.call('DEL', K[1])
+  for i = 1, #A, 2 do redis.call('HSET', K[1], A[i], A[i + 1]) end
+  return #A / 2
 end
 
 -- ---- a node's registrations --------------------------------------------------------------------------------------
@@ -1250,6 +1360,13 @@ register('track_targets', track_targets, 'no-writes')
 register('track_read', track_read, 'no-writes')
 register('track_retry', track_retry)
 register('send_tracked', send_tracked)
+register('send_escalated', send_escalated)
+register('relay_due', relay_due, 'allow-oom')
+register('relay_take', relay_take, 'allow-oom')
+register('relay_done', relay_done, 'allow-oom')
+register('token_get', token_get, 'allow-oom')
+register('token_set', token_set, 'allow-oom')
+register('addresses_set', addresses_set)
 register('beat', beat, 'allow-oom')
 register('leave', leave, 'allow-oom')
 register('swept', swept, 'allow-oom')
