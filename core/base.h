@@ -44,6 +44,18 @@ static inline bool span_eq(struct span a, struct span b)
 
 #define SPAN_IS(s, lit) span_eq((s), SPAN_LIT(lit))
 
+/* What stands before the first `at`, or all of it; *s becomes what stands behind. */
+static inline struct span span_cut(struct span *s, char at)
+{
+    size_t n = 0;
+    while (n < s->n && s->p[n] != (uint8_t)at)
+        n++;
+    struct span cut = span_of(s->p, n);
+    size_t used = n < s->n ? n + 1 : n;
+    *s = span_of(s->p + used, s->n - used);
+    return cut;
+}
+
 /* For printf("%.*s", SPAN_ARG(s)). */
 #define SPAN_ARG(s) (int)(s).n, (const char *)(s).p
 

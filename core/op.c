@@ -40,6 +40,8 @@ static void push_free(struct op_push *push)
     free(push->targets);
     free(push->payload);
     free(push->id);
+    free(push->escalate.to);
+    free(push->escalate.text);
 }
 
 static void query_free(struct op_query *q)

@@ -50,6 +50,13 @@ struct op_target {
     bool duplicate;  /* the id was there already; seq is the first one's */
 };
 
+/* A message that the relay is to bring where nobody has acknowledged it after_s seconds later (cmd/crier-relay). */
+struct op_escalate {
+    uint32_t after_s; /* 0: no */
+    char *to;         /* names of channels, "wecom,webhook" */
+    char *text;       /* "": the relay's own */
+};
+
 /* Sends one payload to each target. `payload` is a P of PROTOCOL.md section 3: an envelope in the caller's own format.
  */
 struct op_push {
@@ -57,8 +64,9 @@ struct op_push {
     struct op_target *targets;
     uint8_t *payload;
     size_t payload_len;
-    char *id;       /* idempotency id, or NULL */
-    uint32_t ttl_s; /* UINT32_MAX: the store's default; 0: live only */
+    char *id;                    /* idempotency id, or NULL */
+    struct op_escalate escalate; /* of tracked messages to users */
+    uint32_t ttl_s;              /* UINT32_MAX: the store's default; 0: live only */
     enum priority priority;
 };
 

@@ -24,6 +24,9 @@ enum query_kind {
     QUERY_MESSAGE,     /* id; user, limit, after */
     QUERY_UNDELIVERED, /* the same */
     QUERY_RETRY,       /* the same */
+    /* Stores with a relay alone. */
+    QUERY_ADDRESSES,     /* user */
+    QUERY_ADDRESSES_SET, /* user; an address for each of the relay's channels, in their order */
 };
 
 enum { QUERY_ARGS = 6 };

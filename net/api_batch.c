@@ -196,14 +196,14 @@ static bool refuse(struct push_fault *f, unsigned status, const char *code, cons
     return false;
 }
 
-static bool add(struct batch *b, struct span body, size_t max_payload, struct push_fault *f)
+static bool add(struct batch *b, struct span body, const struct config *cfg, struct push_fault *f)
 {
     struct element *e = calloc(1, sizeof(*e));
 
     if (!e)
         return refuse(f, 503, "no_memory", "the broker is out of memory");
     b->v[b->count++] = e;
-    e->refused = !api_push_make(b->format, body, span_of(NULL, 0), max_payload, &e->made, &e->fault);
+    e->refused = !api_push_make(cfg, b->format, body, span_of(NULL, 0), &e->made, &e->fault);
     if (e->refused)
         e->made.op = NULL;
     if (e->refused && e->fault.status == 503) {
@@ -213,7 +213,7 @@ static bool add(struct batch *b, struct span body, size_t max_payload, struct pu
     return true;
 }
 
-static bool read_batch(struct batch *b, struct span body, size_t max_payload, struct push_fault *f)
+static bool read_batch(struct batch *b, struct span body, const struct config *cfg, struct push_fault *f)
 {
     bool json = b->format == CODEC_JSON;
     struct elements x;
@@ -225,7 +225,7 @@ static bool read_batch(struct batch *b, struct span body, size_t max_payload, st
     while ((more = next_element(&x, &one)) > 0) {
         if (b->count == API_BATCH_SIZE)
             return refuse(f, 400, "bad_request", "a batch holds at most 1000 messages");
-        if (!add(b, one, max_payload, f))
+        if (!add(b, one, cfg, f))
             return false;
     }
     if (more < 0)
@@ -249,7 +249,7 @@ void api_push_batch(struct conn *c, const struct http_request *r)
     b = calloc(1, sizeof(*b));
     if (b)
         b->format = http_format(&r->head);
-    if (b && read_batch(b, r->body, c->shard->cfg->max_payload, &fault)) {
+    if (b && read_batch(b, r->body, c->shard->cfg, &fault)) {
         go_on(c, b);
         return;
     }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "core/config.h"
+#include "net/api_query.h"
 #include "net/http.h"
 #include "net/push_answer.h"
 #include "net/shard.h"
@@ -91,6 +92,16 @@ static bool choose_id(struct envelope *e, struct span key, struct push_fault *fa
     return true;
 }
 
+static bool add_escalate(struct op *op, const struct push_escalate *x)
+{
+    if (x->after_s == 0)
+        return true;
+    op->push.escalate.after_s = x->after_s;
+    op->push.escalate.to = span_dup(span_str(x->to));
+    op->push.escalate.text = span_dup(x->text);
+    return op->push.escalate.to && op->push.escalate.text;
+}
+
 static bool make(const struct push_body *b, enum codec format, struct push_made *made)
 {
     struct envelope e = b->envelope;
@@ -101,15 +112,39 @@ static bool make(const struct push_body *b, enum codec format, struct push_made 
     made->id_len = e.id.n;
     memcpy(made->id, e.id.p, e.id.n);
     made->op = push_op_new(&e, format, b->targets, b->ntargets, b->envelope.id);
-    return made->op != NULL;
+    if (made->op && add_escalate(made->op, &b->escalate))
+        return true;
+    op_free(made->op);
+    return false;
 }
 
-bool api_push_make(enum codec format, struct span body, struct span key, size_t max_payload, struct push_made *made,
-                   struct push_fault *fault)
+static bool fault_is(struct push_fault *fault, unsigned status, const char *code, const char *message)
+{
+    fault->status = status;
+    fault->code = code;
+    snprintf(fault->message, sizeof(fault->message), "%s", message);
+    return false;
+}
+
+/* Can this broker do what `escalate` asks for? */
+static bool may_escalate(const struct config *cfg, const struct push_escalate *x, struct push_fault *fault)
+{
+    if (x->after_s == 0)
+        return true;
+    if (!cfg->redis)
+        return fault_is(fault, 501, "not_supported", API_NO_RELAY);
+    if (x->after_s > cfg->ledger_ttl_s)
+        return fault_is(fault, 400, "bad_request",
+                        "escalate.after is longer than the ledger lasts (option ledger-ttl)");
+    return true;
+}
+
+bool api_push_make(const struct config *cfg, enum codec format, struct span body, struct span key,
+                   struct push_made *made, struct push_fault *fault)
 {
     struct push_body b;
-    bool ok = push_body_read(&b, format, body, max_payload, fault) && choose_id(&b.envelope, key, fault) &&
-              (make(&b, format, made) || no_memory(fault));
+    bool ok = push_body_read(&b, format, body, cfg->max_payload, fault) && choose_id(&b.envelope, key, fault) &&
+              may_escalate(cfg, &b.escalate, fault) && (make(&b, format, made) || no_memory(fault));
 
     push_body_fini(&b);
     return ok;
@@ -128,7 +163,7 @@ void api_push(struct conn *c, const struct http_request *r)
         return;
     }
     if (!api_idempotency_key(&r->head, &key, &fault) ||
-        !api_push_make(format, r->body, key, c->shard->cfg->max_payload, &made, &fault)) {
+        !api_push_make(c->shard->cfg, format, r->body, key, &made, &fault)) {
         http_fail(c, fault.status, fault.code, fault.message, fault.status == 503 ? RETRY_AFTER_S : 0);
     } else if (!(q = malloc(sizeof(*q) + made.id_len))) {
         op_free(made.op);

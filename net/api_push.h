@@ -7,6 +7,7 @@
 
 #include "net/push_body.h"
 
+struct config;
 struct conn;
 struct http_head;
 struct http_request;
@@ -27,8 +28,8 @@ struct push_made {
 };
 /* Makes the op of one body; `key`: the request's Idempotency-Key, empty when there is none. False: nothing was made,
  * *fault says why. */
-bool api_push_make(enum codec format, struct span body, struct span key, size_t max_payload, struct push_made *made,
-                   struct push_fault *fault) MUST_CHECK;
+bool api_push_make(const struct config *cfg, enum codec format, struct span body, struct span key,
+                   struct push_made *made, struct push_fault *fault) MUST_CHECK;
 /* The Idempotency-Key header, without the quotes that a structured field has around it. False: refused, *fault says
  * why. */
 bool api_idempotency_key(const struct http_head *h, struct span *key, struct push_fault *fault) MUST_CHECK;

@@ -12,10 +12,10 @@
 #include <stdlib.h>
 
 #include "core/buf.h"
+#include "core/config.h"
 #include "net/http.h"
 #include "net/route.h"
 #include "net/shard.h"
-#include "proto/names.h"
 
 #define RETRY_AFTER_S 1
 #define ARG_MAX_BYTES 512
@@ -56,6 +56,14 @@ const struct member_rule api_body_user[2] = {{"user", MEMBER_STRING, 0, name_use
                                              {"device", MEMBER_STRING, 0, name_device_ok, MUST_BE_SHORT}};
 const struct member_rule api_body_disconnect[2] = {{"device", MEMBER_STRING, 0, name_device_ok, MUST_BE_SHORT},
                                                    {"reason", MEMBER_STRING, 0, short_text_ok, MUST_BE_SHORT}};
+
+#define MUST_BE_ADDRESS "must be a string of 1 to 512 bytes without control characters"
+#define MUST_BE_WEBHOOK "must be an http:// or https:// address of at most 512 bytes"
+const struct member_rule api_body_addresses[RELAY_CHANNELS] = {
+    {"wecom", MEMBER_STRING, 0, name_address_ok, MUST_BE_ADDRESS},
+    {"wechat", MEMBER_STRING, 0, name_address_ok, MUST_BE_ADDRESS},
+    {"webhook", MEMBER_STRING, 0, name_webhook_ok, MUST_BE_WEBHOOK},
+};
 
 static bool number_upto(struct span s, uint64_t most)
 {
@@ -266,16 +274,6 @@ static bool fill(struct op_query *q, const struct http_request *r, struct fault 
            take_body(q, call, http_format(&r->head), r->body, n, f);
 }
 
-void api_no_relay(struct conn *c, const struct http_request *r)
-{
-    (void)r;
-    http_fail(
-        c, 501, "not_supported",
-        "this version has no relay, and so no addresses: keep them where your backend keeps its users, and ask GET "
-        "/api/messages/{id}/undelivered whom to reach there",
-        0);
-}
-
 void api_query(struct conn *c, const struct http_request *r)
 {
     struct fault f = {0};
@@ -302,4 +300,14 @@ void api_query(struct conn *c, const struct http_request *r)
         http_fail(c, 503, "no_memory", "the broker is out of memory", RETRY_AFTER_S);
     else
         http_fail(c, 400, f.code, f.message, 0);
+}
+
+void api_query_relay(struct conn *c, const struct http_request *r)
+{
+    if (!c->shard->cfg->redis)
+        http_fail(c, 501, "not_supported", API_NO_RELAY, 0);
+    else if (r->route->call->body && r->body.n == 0)
+        http_fail(c, 400, "bad_request", "the body is missing: an object, {} to have none", 0);
+    else
+        api_query(c, r);
 }

@@ -7,6 +7,7 @@
 
 #include "core/op.h"
 #include "proto/members.h"
+#include "proto/names.h"
 
 struct conn;
 struct http_request;
@@ -31,6 +32,7 @@ struct api_call {
 /* Rules that several calls share. */
 extern const struct member_rule api_body_user[2];       /* user, device */
 extern const struct member_rule api_body_disconnect[2]; /* device, reason */
+extern const struct member_rule api_body_addresses[RELAY_CHANNELS];
 /* Each between braces of its own. */
 #define API_ANY    NULL, NULL
 #define API_USER   name_user_ok, MUST_BE_NAME
@@ -43,8 +45,10 @@ bool api_is_limit(struct span s);
 bool api_is_seq(struct span s);
 bool api_is_cursor(struct span s);
 
-/* Calls that need the relay: refused with what to do instead. */
-void api_no_relay(struct conn *c, const struct http_request *r);
+/* The relay works on Redis: why this broker, with its embedded store, does not take what is for it. */
+#define API_NO_RELAY "the relay needs Redis: start the broker with --redis, and crier-relay beside it (docs/relay.md)"
+/* Calls that are about the relay: 501 with the embedded store, else like api_query. */
+void api_query_relay(struct conn *c, const struct http_request *r);
 /* Asks the store and answers 200 with its object; 404 when it says that the thing is not there, 400 when it refuses,
  * 503 when it does not answer. */
 void api_query(struct conn *c, const struct http_request *r);

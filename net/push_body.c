@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "net/string_list.h"
 #include "proto/json.h"
 #include "proto/members.h"
 #include "proto/mp.h"
@@ -132,74 +133,18 @@ static bool refuse_unknown(struct push_fault *f, enum codec format, struct span 
 
 /* ---- targets ---- */
 
-/* The strings of an array, one at a time, in either format. */
-struct strings {
-    enum codec format;
-    struct json_reader json;
-    struct mp_reader mp;
-    uint32_t left;
-};
-
-static bool strings_open(struct strings *s, enum codec format, struct span raw)
-{
-    struct json_value jv;
-    struct mp_value mv;
-
-    s->format = format;
-    if (format == CODEC_JSON) {
-        json_reader_init(&s->json, raw, JSON_MAX_DEPTH);
-        return json_next(&s->json, &jv) == JSON_T_OPEN_ARRAY;
-    }
-    mp_reader_init(&s->mp, raw);
-    if (!mp_read(&s->mp, &mv) || mv.kind != MP_ARRAY)
-        return false;
-    s->left = mv.count;
-    return true;
-}
-
-/* 1: *out is the next one; 0: no more; -1: it is no string. */
-static int strings_next(struct strings *s, struct buf *scratch, struct span *out)
-{
-    struct json_value jv;
-    struct mp_value mv;
-
-    if (s->format == CODEC_MSGPACK) {
-        if (s->left == 0)
-            return 0;
-        s->left--;
-        if (!mp_read(&s->mp, &mv) || mv.kind != MP_STR || !utf8_valid(mv.s))
-            return -1;
-        *out = mv.s;
-        return 1;
-    }
-    if (!json_element(&s->json, &jv))
-        return 0;
-    if (jv.kind != JSON_STRING)
-        return -1;
-    *out = span_of(jv.raw.p + 1, jv.raw.n - 2);
-    if (jv.escaped) {
-        uint8_t *to = scratch->data + scratch->len;
-        ptrdiff_t n = json_decode(&jv, false, to, scratch->cap - scratch->len);
-        if (n < 0)
-            return -1;
-        buf_commit(scratch, (size_t)n);
-        *out = span_of(to, (size_t)n);
-    }
-    return 1;
-}
-
 static bool read_list(struct push_body *b, enum codec format, unsigned which, struct span raw, struct push_fault *f)
 {
     enum target_kind kind = which == P_USERS ? TARGET_USER : TARGET_ROOM;
-    struct strings s;
+    struct string_list s;
     struct span name;
     int more = -1;
 
     b->targets = malloc(PUSH_TARGETS * sizeof(b->targets[0]));
     if (!b->targets)
         return no_memory(f);
-    if (strings_open(&s, format, raw)) {
-        while ((more = strings_next(&s, &b->scratch, &name)) > 0) {
+    if (string_list_open(&s, format, raw)) {
+        while ((more = string_list_next(&s, &b->scratch, &name)) > 0) {
             if (b->ntargets == PUSH_TARGETS) {
                 return refuse(f, 400, "bad_request", "%s holds more than %d names", rules[which].name, PUSH_TARGETS);
             }
@@ -290,6 +235,20 @@ static void fill_envelope(struct envelope *e, enum codec format, const struct me
     e->data = v[P_DATA].raw;
 }
 
+/* What is to be escalated is tracked. */
+static bool read_escalate(struct push_body *b, enum codec format, const struct member *m, struct push_fault *f)
+{
+    if (m->kind == MEMBER_ABSENT)
+        return true;
+    if (b->targets[0].kind != TARGET_USER)
+        return refuse(f, 400, "bad_request",
+                      "escalate is for messages to users: who of a room has not got one is not known");
+    f->status = 400;
+    f->code = "bad_request";
+    b->envelope.track = true;
+    return push_escalate_read(&b->escalate, format, m->raw, &b->scratch, f->message, sizeof(f->message));
+}
+
 bool push_body_read(struct push_body *b, enum codec format, struct span body, size_t max_payload, struct push_fault *f)
 {
     struct member v[P_COUNT];
@@ -306,10 +265,6 @@ bool push_body_read(struct push_body *b, enum codec format, struct span body, si
     if (m.twice) {
         return refuse(f, 400, "bad_request", "%s is there twice", m.twice);
     }
-    if (v[P_ESCALATE].kind != MEMBER_ABSENT)
-        return refuse(f, 501, "not_supported",
-                      "this version has no relay for escalate: push with track, ask GET /api/messages/{id}/undelivered "
-                      "and reach those users your own way");
     if (v[P_DATA].kind == MEMBER_ABSENT)
         return refuse(f, 400, "bad_request", "data is missing");
     if (v[P_DATA].raw.n > max_payload) {
@@ -321,7 +276,7 @@ bool push_body_read(struct push_body *b, enum codec format, struct span body, si
     if (s != MEMBERS_OK)
         return read_fault(format, s, f);
     fill_envelope(&b->envelope, format, v);
-    return read_targets(b, format, v, f);
+    return read_targets(b, format, v, f) && read_escalate(b, format, &v[P_ESCALATE], f);
 }
 
 void push_body_fini(struct push_body *b)

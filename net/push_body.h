@@ -5,18 +5,19 @@
 #define NET_PUSH_BODY_H
 
 #include "net/push.h"
+#include "net/push_escalate.h"
 
 struct push_body {
     struct envelope envelope; /* spans borrow from the body and from scratch; data is in the body's format */
     unsigned ntargets;
-    struct push_target *targets; /* freed with push_body_fini */
+    struct push_target *targets;   /* freed with push_body_fini */
+    struct push_escalate escalate; /* borrows like the envelope */
     struct buf scratch;
 };
 
 struct push_fault {
-    unsigned status; /* 400, 413, 503 */
-    const char
-        *code; /* "bad_json", "bad_msgpack", "too_deep", "bad_request", "not_supported", "too_big", "no_memory" */
+    unsigned status;   /* 400, 413, 503 */
+    const char *code;  /* "bad_json", "bad_msgpack", "too_deep", "bad_request", "too_big", "no_memory" */
     char message[160]; /* names the member at fault */
 };
 

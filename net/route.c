@@ -58,9 +58,11 @@ static size_t limit_message(const struct config *cfg)
 
 /* A call of the server API that is one question to the store: its kind, and the names of query parameters, which are
  * the arguments after those that stand for a "*" of the path. */
-#define CALL(path, method, limit, ...)                                                                                 \
+#define CALL(path, method, limit, ...)       ASK(path, method, limit, api_query, __VA_ARGS__)
+#define CALL_RELAY(path, method, limit, ...) ASK(path, method, limit, api_query_relay, __VA_ARGS__)
+#define ASK(path, method, limit, handler, ...)                                                                         \
     {                                                                                                                  \
-        path, method, ROUTE_API, limit, api_query, &(const struct api_call)                                            \
+        path, method, ROUTE_API, limit, handler, &(const struct api_call)                                              \
         {                                                                                                              \
             __VA_ARGS__                                                                                                \
         }                                                                                                              \
@@ -101,8 +103,9 @@ static const struct route routes[] = {
          .rules = {LEDGER_RULES}),
     CALL("/api/messages/*/retry", HTTP_POST, NULL, .kind = QUERY_RETRY, .params = {LEDGER_PARAMS},
          .rules = {LEDGER_RULES}),
-    {"/api/users/*/addresses", HTTP_GET, ROUTE_API, NULL, api_no_relay, NULL},
-    {"/api/users/*/addresses", HTTP_PUT, ROUTE_API, limit_small, api_no_relay, NULL},
+    CALL_RELAY("/api/users/*/addresses", HTTP_GET, NULL, .kind = QUERY_ADDRESSES, .rules = {{API_USER}}),
+    CALL_RELAY("/api/users/*/addresses", HTTP_PUT, limit_small, .kind = QUERY_ADDRESSES_SET, .rules = {{API_USER}},
+               .body = api_body_addresses, .nbody = ARRAY_LEN(api_body_addresses)),
     CALL("/api/nodes", HTTP_GET, NULL, .kind = QUERY_NODES),
     CALL("/api/stats", HTTP_GET, NULL, .kind = QUERY_STATS),
     CALL("/api/rooms", HTTP_GET, NULL, .kind = QUERY_ROOMS, .params = {"after", "limit"},

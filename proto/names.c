@@ -10,8 +10,9 @@
 
 #include "proto/utf8.h"
 
-#define MAX_NAME  128
-#define MAX_SHORT 64
+#define MAX_NAME    128
+#define MAX_SHORT   64
+#define MAX_ADDRESS 512
 
 /* C0 and DEL are single bytes; C1 (U+0080 to U+009F) is C2 and one of 80 to 9F. */
 static bool has_control(struct span s)
@@ -53,6 +54,31 @@ bool name_id_ok(struct span s)
 bool name_event_ok(struct span s)
 {
     return name_ok(s, MAX_SHORT);
+}
+
+const char *const relay_channels[RELAY_CHANNELS] = {"wecom", "wechat", "webhook"};
+
+unsigned relay_channel(struct span name)
+{
+    unsigned i = 0;
+    while (i < RELAY_CHANNELS && !span_eq(name, span_str(relay_channels[i])))
+        i++;
+    return i;
+}
+
+bool name_address_ok(struct span s)
+{
+    return name_ok(s, MAX_ADDRESS);
+}
+
+static bool begins(struct span s, struct span with)
+{
+    return s.n > with.n && memcmp(s.p, with.p, with.n) == 0;
+}
+
+bool name_webhook_ok(struct span s)
+{
+    return name_address_ok(s) && (begins(s, SPAN_LIT("https://")) || begins(s, SPAN_LIT("http://")));
 }
 
 /* Where the character at `at` ends: its lead byte and the continuation bytes behind it. */

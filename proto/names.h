@@ -17,6 +17,16 @@ bool name_device_ok(struct span s);
 bool name_id_ok(struct span s);
 bool name_event_ok(struct span s);
 
+/* The relay's channels (cmd/crier-relay), in this order wherever there is one for each. */
+enum { RELAY_CHANNELS = 3 };
+extern const char *const relay_channels[RELAY_CHANNELS];
+/* Its index; RELAY_CHANNELS: there is none of that name. */
+unsigned relay_channel(struct span name);
+/* Where the relay finds a user there: 1-512 bytes of UTF-8 without control characters. */
+bool name_address_ok(struct span s);
+/* The same, and http:// or https://. */
+bool name_webhook_ok(struct span s);
+
 /* Shell-like glob over bytes: '*' any run, '?' one character (UTF-8), everything else itself; linear time, no
  * recursion. */
 bool glob_match(struct span pattern, struct span s);

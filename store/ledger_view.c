@@ -47,6 +47,15 @@ static bool any_dropped(const struct ledger_target *t)
     return t->ndrops > 0;
 }
 
+static bool relayed(const struct ledger_target *t)
+{
+    for (unsigned i = 0; i < t->nrelays; i++) {
+        if (SPAN_IS(t->relays[i].state, "sent"))
+            return true;
+    }
+    return false;
+}
+
 static bool expired(const struct ledger_target *t)
 {
     return t->seq && t->expires_s && t->now_s >= t->expires_s;
@@ -64,6 +73,8 @@ const char *ledger_state(const struct ledger_target *t)
         return "unknown";
     if (any_acked(t))
         return "acked";
+    if (relayed(t))
+        return "relayed";
     if (expired(t))
         return "expired";
     if (evicted(t))
@@ -150,6 +161,48 @@ static void emit_drops(const struct ledger_target *t, struct emit *e)
     emit_close(e);
 }
 
+static void emit_escalate(const struct ledger_target *t, struct emit *e)
+{
+    struct span to = t->escalate_to;
+    if (!t->escalate_ms)
+        return;
+    emit_open(e, SPAN_LIT("escalate"));
+    emit_uint(e, SPAN_LIT("at"), t->escalate_ms);
+    emit_list(e, SPAN_LIT("to"));
+    while (to.n)
+        emit_item_str(e, span_cut(&to, ','));
+    emit_close(e);
+    emit_close(e);
+}
+
+static void emit_relay(const struct ledger_relay *r, struct emit *e)
+{
+    emit_item(e);
+    emit_str(e, SPAN_LIT("channel"), r->channel);
+    emit_str(e, SPAN_LIT("state"), r->state);
+    emit_uint(e, SPAN_LIT("attempts"), r->attempts);
+    emit_uint(e, SPAN_LIT("at"), r->at_ms);
+    emit_str(e, SPAN_LIT("detail"), r->detail);
+    emit_close(e);
+}
+
+/* In the order in which they are tried. */
+static void emit_relays(const struct ledger_target *t, struct emit *e)
+{
+    struct span to = t->escalate_to;
+    if (!t->nrelays)
+        return;
+    emit_list(e, SPAN_LIT("relayed"));
+    while (to.n) {
+        struct span channel = span_cut(&to, ',');
+        for (unsigned i = 0; i < t->nrelays; i++) {
+            if (span_eq(t->relays[i].channel, channel))
+                emit_relay(&t->relays[i], e);
+        }
+    }
+    emit_close(e);
+}
+
 static void emit_name(const struct ledger_target *t, struct emit *e)
 {
     switch (t->kind) {
@@ -187,6 +240,8 @@ void ledger_emit(const struct ledger_target *t, struct emit *e)
             emit_time(e, SPAN_LIT("last"), t->last_ms);
         }
         emit_drops(t, e);
+        emit_escalate(t, e);
+        emit_relays(t, e);
     }
     emit_close(e);
 }

@@ -10,6 +10,7 @@
 
 #define LEDGER_DEVICES 32
 #define LEDGER_DROPS   8
+#define LEDGER_RELAYS  8
 /* What a target can take in an answer, in either format. */
 #define LEDGER_TARGET_BYTES (8 * 1024 + LEDGER_DEVICES * 2048)
 
@@ -24,6 +25,12 @@ struct ledger_device {
 struct ledger_drop {
     struct span why;
     uint64_t count, at_ms;
+};
+
+/* What came of bringing it by one of the relay's channels. */
+struct ledger_relay {
+    struct span channel, state, detail; /* state: sent, again, failed */
+    uint64_t at_ms, attempts;
 };
 
 /* Spans are borrowed from whoever fills it. */
@@ -42,12 +49,16 @@ struct ledger_target {
     unsigned ndrops; /* without a device */
     struct ledger_drop drops[LEDGER_DROPS];
     uint64_t written, last_ms; /* rooms and all: counts */
+    uint64_t escalate_ms;      /* when the relay is to bring it; 0: never */
+    struct span escalate_to;   /* "wecom,webhook" */
+    unsigned nrelays;
+    struct ledger_relay relays[LEDGER_RELAYS];
 };
 
 /* The device of that name, added if it is new; NULL: there are too many. */
 struct ledger_device *ledger_device(struct ledger_target *t, struct span name);
 
-/* "acked", "written", "queued", "expired", "dropped", "unknown" */
+/* "acked", "relayed", "written", "queued", "expired", "dropped", "unknown" */
 const char *ledger_state(const struct ledger_target *t);
 /* Has somebody got it? Rooms and all are counted, not named: they always count as delivered. */
 bool ledger_delivered(const struct ledger_target *t);

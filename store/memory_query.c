@@ -148,6 +148,9 @@ enum op_status memory_query(struct memory_store *s, struct op *op)
     case QUERY_ROOM_ADD:
     case QUERY_ROOM_REMOVE:
         return ask_user(s, op, 1);
+    case QUERY_ADDRESSES:
+    case QUERY_ADDRESSES_SET: /* net has refused them */
+        break;
     }
     return OP_REFUSED;
 }

@@ -306,6 +306,8 @@ void redis_query(struct redis_store *s, struct op *op)
     case QUERY_DISCONNECT:
     case QUERY_ROOM_ADD:
     case QUERY_ROOM_REMOVE:
+    case QUERY_ADDRESSES:
+    case QUERY_ADDRESSES_SET:
         redis_user_query(s, op);
         return;
     }

@@ -53,13 +53,27 @@ static uint8_t part_of(enum target_kind kind, struct span name, struct span id)
     return redis_part(kind == TARGET_ALL ? id : name);
 }
 
-void redis_ledger_key(const struct redis_store *s, struct resp_args *a, enum target_kind kind, struct span name,
+static void join_name(const struct redis_store *s, struct resp_args *a, enum target_kind kind, struct span name,
                       struct span id)
 {
     char head[32];
     int n = snprintf(head, sizeof(head), "t:%c:%zu:", letter_of(kind), name.n);
     const struct span pieces[] = {span_of(head, (size_t)n), name, SPAN_LIT(":"), id};
-    redis_part_join(s, a, part_of(kind, name, id), pieces, ARRAY_LEN(pieces));
+    if (s)
+        redis_part_join(s, a, part_of(kind, name, id), pieces, ARRAY_LEN(pieces));
+    else
+        resp_join(a, pieces, ARRAY_LEN(pieces));
+}
+
+void redis_ledger_key(const struct redis_store *s, struct resp_args *a, enum target_kind kind, struct span name,
+                      struct span id)
+{
+    join_name(s, a, kind, name, id);
+}
+
+void redis_ledger_name(struct resp_args *a, enum target_kind kind, struct span name, struct span id)
+{
+    join_name(NULL, a, kind, name, id);
 }
 
 /* ---- the index ---- */

@@ -25,6 +25,9 @@ struct redis_tracked redis_tracked(struct span id, struct span payload);
 void redis_ledger_key(const struct redis_store *s, struct resp_args *a, enum target_kind kind, struct span name,
                       struct span id);
 
+/* The same without "<prefix>{T}:". */
+void redis_ledger_name(struct resp_args *a, enum target_kind kind, struct span name, struct span id);
+
 /* Begins the index entry of a message, in s->args: targets follow, then it is sent. Commands that are sent later are
  * carried out later. */
 void redis_ledger_open(struct redis_store *s, const struct redis_tracked *t);

@@ -128,16 +128,9 @@ static struct span text(const struct redisReply *r)
     return r->type == REDIS_REPLY_STRING ? span_of(r->str, (size_t)r->len) : span_of(NULL, 0);
 }
 
-/* The next word of a line of numbers and names. */
 static struct span word(struct span *line)
 {
-    size_t n = 0;
-    while (n < line->n && line->p[n] != ' ')
-        n++;
-    struct span w = span_of(line->p, n);
-    size_t used = n < line->n ? n + 1 : n;
-    *line = span_of(line->p + used, line->n - used);
-    return w;
+    return span_cut(line, ' ');
 }
 
 static uint64_t number(struct span s)
@@ -146,6 +139,18 @@ static uint64_t number(struct span s)
     for (size_t i = 0; i < s.n && i < 19 && s.p[i] >= '0' && s.p[i] <= '9'; i++)
         v = v * 10 + (uint64_t)(s.p[i] - '0');
     return v;
+}
+
+static void read_relay(struct ledger_target *t, struct span channel, struct span value)
+{
+    if (t->nrelays == LEDGER_RELAYS)
+        return;
+    struct ledger_relay *r = &t->relays[t->nrelays++];
+    r->channel = channel;
+    r->at_ms = number(word(&value));
+    r->attempts = number(word(&value));
+    r->state = word(&value);
+    r->detail = value;
 }
 
 static void read_device_field(struct ledger_target *t, uint8_t letter, struct span name, struct span value)
@@ -178,6 +183,8 @@ static void read_field(struct ledger_target *t, struct span field, struct span v
     if (field.n >= 2 && field.p[1] == ':' && field.p[0] == 'X') {
         if (t->ndrops < LEDGER_DROPS)
             t->drops[t->ndrops++] = (struct ledger_drop){span_of(field.p + 2, field.n - 2), number(value), 0};
+    } else if (field.n > 2 && field.p[1] == ':' && field.p[0] == 'r') {
+        read_relay(t, span_of(field.p + 2, field.n - 2), value);
     } else if (field.n >= 2 && field.p[1] == ':') {
         read_device_field(t, field.p[0], span_of(field.p + 2, field.n - 2), value);
     } else if (SPAN_IS(field, "q")) {
@@ -186,6 +193,9 @@ static void read_field(struct ledger_target *t, struct span field, struct span v
         t->expires_s = number(word(&value));
         t->nodes = number(word(&value));
         t->node = value;
+    } else if (SPAN_IS(field, "e")) {
+        t->escalate_ms = number(word(&value));
+        t->escalate_to = value;
     } else if (SPAN_IS(field, "f")) {
         t->queued_ms = number(value);
     } else if (SPAN_IS(field, "n")) {

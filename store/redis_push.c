@@ -282,7 +282,8 @@ struct send {
     struct span name_it; /* the message's id where it is not P's own */
     uint32_t said_s;     /* the ttl that was asked for, TTL_UNSET: none */
     struct ingest_entry *raw;
-    const struct redis_tracked *track; /* NULL: it is not */
+    const struct redis_tracked *track;  /* NULL: it is not */
+    const struct op_escalate *escalate; /* with track; NULL: it is not */
 };
 
 /* The bitmap of claims of the marker; users and rooms count apart, and so do messages before and after it. */
@@ -374,13 +375,22 @@ static bool send_one(struct redis_store *s, struct pending *p, struct op_target 
     return true;
 }
 
+/* What crier_send_escalated has to know beyond crier_send_tracked. */
+static void arg_escalate(struct redis_store *s, const struct send *m)
+{
+    resp_u64(&s->args, (uint64_t)m->escalate->after_s * 1000);
+    resp_str(&s->args, m->escalate->to);
+    resp_str(&s->args, m->escalate->text);
+    redis_ledger_name(&s->args, TARGET_USER, m->user, m->track->id);
+}
+
 /* False: memory is out, nothing was sent. Storing and noting that in the ledger are one step. */
 static bool send_tracked(struct redis_store *s, struct pending *p, struct op_target *t, const struct send *m)
 {
     uint8_t part = redis_part(m->user);
     if (m->raw)
         redis_ledger_open_one(s, m->track, TARGET_USER, m->user);
-    redis_fcall(s, "crier_send_tracked", m->raw ? 5 : 4);
+    redis_fcall(s, m->escalate ? "crier_send_escalated" : "crier_send_tracked", m->raw || m->escalate ? 5 : 4);
     redis_key(s, &s->args, part, "m", m->user);
     redis_key(s, &s->args, part, "q", m->user);
     if (m->id.n)
@@ -390,6 +400,8 @@ static bool send_tracked(struct redis_store *s, struct pending *p, struct op_tar
     redis_ledger_key(s, &s->args, TARGET_USER, m->user, m->track->id);
     if (m->raw)
         key_claim(s, &s->args, part, m->raw);
+    else if (m->escalate)
+        redis_part_key(s, &s->args, part, "esc");
     redis_channel(s, &s->args, "n:", span_of(NULL, 0));
     resp_str(&s->args, "PUBLISH");
     resp_u64(&s->args, s->cfg->inbox_cap);
@@ -403,6 +415,8 @@ static bool send_tracked(struct redis_store *s, struct pending *p, struct op_tar
     resp_str(&s->args, s->node);
     if (m->raw)
         arg_claim(&s->args, m->raw);
+    else if (m->escalate)
+        arg_escalate(s, m);
     return send_one(s, p, t, m);
 }
 
@@ -579,6 +593,7 @@ void redis_push(struct redis_store *s, struct op *op)
     if (terms.track && (m.name_it.n || terms.id.n)) {
         track = redis_tracked(m.name_it.n ? m.name_it : terms.id, m.payload);
         m.track = &track;
+        m.escalate = push->escalate.after_s ? &push->escalate : NULL;
         open_ledger(s, &track, push);
     }
     for (unsigned i = 0; i < push->ntargets; i++)

@@ -103,12 +103,40 @@ static enum op_status show_count(struct op *op, const struct redisReply *r, stru
     return user_count_answer(op->query.args[room], key, (uint64_t)r->integer, op);
 }
 
+/* channel, address, ... */
+static enum op_status show_addresses(struct op *op, const struct redisReply *r)
+{
+    struct span address[RELAY_CHANNELS] = {{NULL, 0}};
+    if (r->type != REDIS_REPLY_ARRAY)
+        return OP_AWAY;
+    for (size_t i = 0; i + 1 < r->elements; i += 2) {
+        unsigned channel = relay_channel(text(r->element[i]));
+        if (channel < RELAY_CHANNELS)
+            address[channel] = text(r->element[i + 1]);
+    }
+    return user_addresses_answer(op->query.args[0], address, op);
+}
+
+static enum op_status show_set(struct op *op, const struct redisReply *r)
+{
+    struct span address[RELAY_CHANNELS];
+    if (r->type != REDIS_REPLY_INTEGER)
+        return OP_AWAY;
+    for (unsigned i = 0; i < RELAY_CHANNELS; i++)
+        address[i] = span_str(op->query.args[1 + i]);
+    return user_addresses_answer(op->query.args[0], address, op);
+}
+
 static enum op_status show(struct redis_store *s, struct op *op, const struct redisReply *r)
 {
     if (op->query.kind == QUERY_USER)
         return show_user(op, r);
     if (op->query.kind == QUERY_INBOX)
         return show_inbox(s, op, r);
+    if (op->query.kind == QUERY_ADDRESSES)
+        return show_addresses(op, r);
+    if (op->query.kind == QUERY_ADDRESSES_SET)
+        return show_set(op, r);
     return show_count(op, r, op->query.kind == QUERY_INBOX_CLEAR ? SPAN_LIT("removed") : SPAN_LIT("nodes"));
 }
 
@@ -148,6 +176,26 @@ static void ask_control(struct redis_store *s, const struct op_query *q, const c
     resp_str(&s->args, what);
 }
 
+static void ask_addresses(struct redis_store *s, struct span user)
+{
+    resp_reset(&s->args);
+    resp_str(&s->args, "HGETALL");
+    redis_key(s, &s->args, redis_part(user), "addr", user);
+}
+
+static void set_addresses(struct redis_store *s, const struct op_query *q)
+{
+    struct span user = span_str(q->args[0]);
+    redis_fcall(s, "crier_addresses_set", 1);
+    redis_key(s, &s->args, redis_part(user), "addr", user);
+    for (unsigned i = 0; i < RELAY_CHANNELS; i++) {
+        if (!q->args[1 + i])
+            continue;
+        resp_str(&s->args, relay_channels[i]);
+        resp_str(&s->args, q->args[1 + i]);
+    }
+}
+
 void redis_user_query(struct redis_store *s, struct op *op)
 {
     const struct op_query *q = &op->query;
@@ -160,6 +208,10 @@ void redis_user_query(struct redis_store *s, struct op *op)
         resp_u64(&s->args, PAGE_BYTES);
     } else if (q->kind == QUERY_INBOX_CLEAR) {
         ask(s, "crier_inbox_clear", 2, span_str(q->args[0]));
+    } else if (q->kind == QUERY_ADDRESSES) {
+        ask_addresses(s, span_str(q->args[0]));
+    } else if (q->kind == QUERY_ADDRESSES_SET) {
+        set_addresses(s, q);
     } else if (q->kind == QUERY_DISCONNECT) {
         ask_control(s, q, "D", 0, q->args[1], q->args[2] ? q->args[2] : "disconnected by the server");
     } else {

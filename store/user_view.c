@@ -22,13 +22,9 @@ static void emit_nodes(struct emit *e, struct span nodes)
 {
     emit_list(e, SPAN_LIT("nodes"));
     while (nodes.n) {
-        size_t n = 0;
-        while (n < nodes.n && nodes.p[n] != ' ')
-            n++;
-        if (n)
-            emit_item_str(e, span_of(nodes.p, n));
-        n += n < nodes.n;
-        nodes = span_of(nodes.p + n, nodes.n - n);
+        struct span node = span_cut(&nodes, ' ');
+        if (node.n)
+            emit_item_str(e, node);
     }
     emit_close(e);
 }
@@ -121,5 +117,21 @@ enum op_status user_count_answer(const char *user, struct span key, uint64_t n, 
     emit_begin(&e, query_codec(op), &out);
     emit_str(&e, SPAN_LIT("user"), span_str(user));
     emit_uint(&e, key, n);
+    return query_reply(op, &out, emit_end(&e));
+}
+
+enum op_status user_addresses_answer(const char *user, const struct span address[RELAY_CHANNELS], struct op *op)
+{
+    struct buf out;
+    struct emit e;
+    buf_init(&out, HEAD_BYTES + RELAY_CHANNELS * MESSAGE_BYTES);
+    emit_begin(&e, query_codec(op), &out);
+    emit_str(&e, SPAN_LIT("user"), span_str(user));
+    emit_open(&e, SPAN_LIT("addresses"));
+    for (unsigned i = 0; i < RELAY_CHANNELS; i++) {
+        if (address[i].n)
+            emit_str(&e, span_str(relay_channels[i]), address[i]);
+    }
+    emit_close(&e);
     return query_reply(op, &out, emit_end(&e));
 }

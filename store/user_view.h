@@ -6,6 +6,7 @@
 #define STORE_USER_VIEW_H
 
 #include "core/op.h"
+#include "proto/names.h"
 
 struct job;
 
@@ -33,6 +34,10 @@ enum op_status inbox_view_answer(const char *user, const struct op_page *page, u
                                  struct op *op) MUST_CHECK;
 /* {"user":...,"KEY":number} */
 enum op_status user_count_answer(const char *user, struct span key, uint64_t n, struct op *op) MUST_CHECK;
+
+/* {"user":...,"addresses":{channel:...}}; empty: none there. */
+enum op_status user_addresses_answer(const char *user, const struct span address[RELAY_CHANNELS],
+                                     struct op *op) MUST_CHECK;
 
 /* Numbers of a query's arguments, checked by whoever asked. */
 uint64_t query_number(const struct op *op, unsigned arg, uint64_t otherwise);
