@@ -126,7 +126,7 @@ async function stream(ctx, broker, id, ask = {}) {
 const UPGRADE = { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13', 'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==' };
 const ids = (fits) => [...operations].filter(([, o]) => fits(o)).map(([id]) => id);
 const ofApi = ids((o) => o.path.startsWith('/api/'));
-const body = { push: { user: 'u', data: 1 }, pushBatch: [{ user: 'u', data: 1 }], subscribeUser: { user: 'u' }, unsubscribeUser: { user: 'u' }, send: { type: 'send', user: 'u', data: 1 } };
+const body = { push: { user: 'u', data: 1 }, pushBatch: [{ user: 'u', data: 1 }], subscribeUser: { user: 'u' }, unsubscribeUser: { user: 'u' }, send: { type: 'send', user: 'u', data: 1 }, putAddresses: { wecom: 'w' } };
 const plain = (id) => (body[id] ? { body: body[id] } : {});
 
 scenario('the file and the router have the same paths and methods', { core: true }, async () => {
@@ -168,9 +168,9 @@ for (const store of ['memory', 'redis']) {
     await call(broker, 'push', 200, { msgpack: true, body: { room: 'plain', data: new Uint8Array([1]) } });
     await call(broker, 'pushBatch', 200, { body: [{ user: 'u', data: 3 }, { rooms: ['a', 'b'], data: 4 }] });
     await call(broker, 'pushBatch', 200, { msgpack: true, body: [{ user: 'u', data: 5 }] });
-    const mixed = await broker.request('POST', '/api/push/batch', { body: '[{"user":"u"},{"user":"u","data":1},{"escalate":1,"data":1},7]' });
+    const mixed = await broker.request('POST', '/api/push/batch', { body: '[{"user":"u"},{"user":"u","data":1},{"room":"u","data":1,"escalate":{"after":5,"to":["wecom"]}},7]' });
     holdAnswer('pushBatch', mixed);
-    assert.deepEqual(mixed.json.results.map((x) => x.error?.code), ['bad_request', undefined, 'not_supported', 'bad_json']);
+    assert.deepEqual(mixed.json.results.map((x) => x.error?.code), ['bad_request', undefined, 'bad_request', 'bad_json']);
     const list = await c.messages(2);
     c.ack(list[1].seq);
     await until(async () => (await call(broker, 'getMessage', 200, { params: { id: 'm' } })).json.recipients.some((r) => r.state === 'acked'), 'an ack');
@@ -181,6 +181,21 @@ for (const store of ['memory', 'redis']) {
       }
     }
     await call(broker, 'getMessage', 200, { params: { id: 'm' }, query: { user: 'v' } });
+    if (store === 'redis') {
+      const escalate = { after: 3600, to: ['webhook', 'wecom', 'wechat'], text: 'hi' };
+      await call(broker, 'push', 200, { body: { user: 'esc', data: 1, id: 'esc', escalate } });
+      await call(broker, 'push', 200, { msgpack: true, body: { user: 'esc2', data: 1, id: 'esc', escalate } });
+      assert.deepEqual((await call(broker, 'getMessage', 200, { params: { id: 'esc' } })).json.recipients[0].escalate.to, escalate.to);
+      for (const addresses of [{ wecom: 'w', wechat: 'o', webhook: 'https://a.example/' }, { wechat: 'ö' }, {}]) {
+        for (const msgpack of [false, true]) {
+          await call(broker, 'putAddresses', 200, { msgpack, params: { user: 'esc' }, body: addresses });
+          await call(broker, 'getAddresses', 200, { msgpack, params: { user: 'esc' } });
+        }
+        assert.deepEqual((await call(broker, 'getAddresses', 200, { params: { user: 'esc' } })).json, { user: 'esc', addresses });
+      }
+      for (const raw of ['', '[]', 'x', '{"sms":"1"}', '{"webhook":"ftp://a"}', '{"wecom":""}', '{"wecom":1}', '{"wecom":"a","wecom":"b"}']) await call(broker, 'putAddresses', 400, { raw });
+      await call(broker, 'getAddresses', 400, { params: { user: '\n' } });
+    }
     for (const user of ['u', 'v']) {
       await call(broker, 'getUser', 200, { params: { user } });
       await call(broker, 'getUser', 200, { params: { user }, msgpack: true });
@@ -246,7 +261,7 @@ scenario('what is refused: 400, 404, 413, 426, 501, an origin', { core: true }, 
   const big = 'x'.repeat(9 * 1024 * 1024 + 4096);
   for (const id of ids((o) => o.op.responses[413])) await call(broker, id, 413, { raw: big, query: id === 'send' ? { user: 'u' } : {} });
   await call(broker, 'push', 413, { body: { user: 'u', data: 'x'.repeat(2000) } });
-  await call(broker, 'push', 501, { body: { user: 'u', data: 1, escalate: {} } });
+  await call(broker, 'push', 501, { body: { user: 'u', data: 1, escalate: { after: 5, to: ['webhook'], text: 'x' } } });
   await call(broker, 'getAddresses', 501);
   await call(broker, 'putAddresses', 501, { body: { webhook: 'https://a.example' } });
   await call(broker, 'ws', 426, { query: { user: 'u' } });

@@ -75,7 +75,35 @@ static void refused(void **state)
         {"{\"user\":\"a\",\"data\":1,\"event\":\"a\\r\\nb\"}", 400, "bad_request", "event must be"},
         {"{\"user\":\"a\",\"data\":1,\"from\":{}}", 400, "bad_request", "from must be"},
         {"{\"user\":\"a\",\"data\":1,\"collapse\":[]}", 400, "bad_request", "collapse must be"},
-        {"{\"user\":\"a\",\"data\":1,\"escalate\":{\"after\":5}}", 501, "not_supported", "relay"},
+        {"{\"user\":\"a\",\"data\":1,\"escalate\":5}", 400, "bad_request", "escalate must be an object"},
+        {"{\"user\":\"a\",\"data\":1,\"escalate\":null}", 400, "bad_request", "escalate must be an object"},
+        {"{\"user\":\"a\",\"data\":1,\"escalate\":[]}", 400, "bad_request", "escalate must be an object"},
+        {"{\"user\":\"a\",\"data\":1,\"escalate\":{\"after\":5}}", 400, "bad_request", "escalate.to must be"},
+        {"{\"user\":\"a\",\"data\":1,\"escalate\":{\"to\":[\"webhook\"]}}", 400, "bad_request",
+         "escalate.after must be"},
+        {"{\"user\":\"a\",\"data\":1,\"escalate\":{\"after\":0,\"to\":[\"webhook\"]}}", 400, "bad_request",
+         "escalate.after must be"},
+        {"{\"user\":\"a\",\"data\":1,\"escalate\":{\"after\":604801,\"to\":[\"webhook\"]}}", 400, "bad_request",
+         "escalate.after must be"},
+        {"{\"user\":\"a\",\"data\":1,\"escalate\":{\"after\":\"5\",\"to\":[\"webhook\"]}}", 400, "bad_request",
+         "escalate.after must be"},
+        {"{\"user\":\"a\",\"data\":1,\"escalate\":{\"after\":5,\"to\":[]}}", 400, "bad_request", "escalate.to must be"},
+        {"{\"user\":\"a\",\"data\":1,\"escalate\":{\"after\":5,\"to\":\"webhook\"}}", 400, "bad_request",
+         "escalate.to must be"},
+        {"{\"user\":\"a\",\"data\":1,\"escalate\":{\"after\":5,\"to\":[\"sms\"]}}", 400, "bad_request",
+         "escalate.to must be"},
+        {"{\"user\":\"a\",\"data\":1,\"escalate\":{\"after\":5,\"to\":[\"webhook\",\"webhook\"]}}", 400, "bad_request",
+         "escalate.to must be"},
+        {"{\"user\":\"a\",\"data\":1,\"escalate\":{\"after\":5,\"to\":[\"webhook\",1]}}", 400, "bad_request",
+         "escalate.to must be"},
+        {"{\"user\":\"a\",\"data\":1,\"escalate\":{\"after\":5,\"to\":[\"webhook\"],\"text\":\"\"}}", 400,
+         "bad_request", "escalate.text must be"},
+        {"{\"user\":\"a\",\"data\":1,\"escalate\":{\"after\":5,\"to\":[\"webhook\"],\"txt\":\"a\"}}", 400,
+         "bad_request", "escalate must be an object"},
+        {"{\"user\":\"a\",\"data\":1,\"escalate\":{\"after\":5,\"after\":5,\"to\":[\"webhook\"]}}", 400, "bad_request",
+         "escalate must be an object"},
+        {"{\"room\":\"a\",\"data\":1,\"escalate\":{\"after\":5,\"to\":[\"webhook\"]}}", 400, "bad_request",
+         "escalate is for messages to users"},
         {"{\"user\":\"a\",\"data\":\"0123456789012345678901234567890123456789012345678901234567890123\"}", 413,
          "too_big", "66 bytes, the limit is 64"},
     };
@@ -122,6 +150,37 @@ static void refused_msgpack(void **state)
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         expect_fault(rows[i].body, CODEC_MSGPACK, 400, rows[i].code, rows[i].part);
+}
+
+/* The same in both formats: channels in the order given, escapes decoded, and what is escalated is tracked. */
+static void escalate(void **state)
+{
+    static const char json[] =
+        "{\"escalate\":{\"text\":\"\\u00fc \\n\",\"to\":[\"w\\u0065bhook\",\"wecom\",\"wechat\"],"
+        "\"after\":604800},\"data\":1,\"user\":\"\\u0061\"}";
+    static const char packed[] =
+        "\x83\xa4user\xa1"
+        "a\xa4"
+        "data\x01\xa8"
+        "escalate\x83\xa5"
+        "after\xce\x00\x09\x3a\x80\xa2to\x93\xa7webhook\xa5wecom\xa6wechat\xa4text\xa4\xc3\xbc \n";
+    const struct span bodies[] = {[CODEC_JSON] = SPAN_LIT(json), [CODEC_MSGPACK] = SPAN_LIT(packed)};
+    (void)state;
+
+    for (unsigned c = CODEC_JSON; c <= CODEC_MSGPACK; c++) {
+        struct push_body b;
+        struct push_fault f = {0};
+        struct guard g;
+        if (!push_body_read(&b, (enum codec)c, guard_copy(&g, bodies[c]), MAX_PAYLOAD, &f))
+            fail_msg("refused: %s", f.message);
+        assert_int_equal(b.escalate.after_s, 604800);
+        assert_string_equal(b.escalate.to, "webhook,wecom,wechat");
+        assert_true(SPAN_IS(b.escalate.text, "\xc3\xbc \n"));
+        assert_true(SPAN_IS(b.targets[0].name, "a"));
+        assert_true(b.envelope.track);
+        push_body_fini(&b);
+        guard_free(&g);
+    }
 }
 
 static void all_members(void **state)
@@ -262,9 +321,9 @@ static void prefixes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refused),      cmocka_unit_test(refused_msgpack),
-        cmocka_unit_test(all_members),  cmocka_unit_test(one_of_each_target),
-        cmocka_unit_test(many_targets), cmocka_unit_test(prefixes),
+        cmocka_unit_test(refused),     cmocka_unit_test(refused_msgpack),    cmocka_unit_test(escalate),
+        cmocka_unit_test(all_members), cmocka_unit_test(one_of_each_target), cmocka_unit_test(many_targets),
+        cmocka_unit_test(prefixes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
