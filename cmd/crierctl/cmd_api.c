@@ -24,6 +24,9 @@ enum word {
     WORD_AFTER,
     WORD_BEFORE,
     WORD_SINCE,
+    WORD_WECOM,
+    WORD_WECHAT,
+    WORD_WEBHOOK,
     WORD_COUNT
 };
 
@@ -43,6 +46,9 @@ static const struct {
     [WORD_AFTER] = {"after", "CURSOR", "what follows this: next or cursor of the page before", OPT_TEXT},
     [WORD_BEFORE] = {"before", "SEQ", "what was before this", OPT_TEXT},
     [WORD_SINCE] = {"since", "SEQ", "what was after this", OPT_TEXT},
+    [WORD_WECOM] = {"wecom", "ID", "the member's id in WeCom", OPT_TEXT},
+    [WORD_WECHAT] = {"wechat", "OPENID", "the follower's id in WeChat", OPT_TEXT},
+    [WORD_WEBHOOK] = {"webhook", "URL", "an address that takes a POST", OPT_TEXT},
 };
 
 struct api_command {
@@ -52,7 +58,8 @@ struct api_command {
     unsigned body;             /* of those, which go into the body; the other named ones go into the query */
     const char *next;          /* member of an answer that says where the next page begins; NULL: no pages */
     enum word next_word;       /* what it is given as then */
-    bool clear;                /* --clear makes a DELETE of it */
+    const char *clear;         /* help of --clear, which makes a DELETE of it, or a PUT where it has one; NULL: none */
+    bool put;                  /* with something for the body it is a PUT, else a GET without one */
 };
 
 struct asked {
@@ -94,10 +101,22 @@ static bool build_path(const struct asked *a, struct buf *out)
     return ok && buf_append_byte(out, '\0');
 }
 
+static const char *method_of(const struct asked *a)
+{
+    bool said = a->clear;
+    for (unsigned w = 0; w < WORD_COUNT; w++) {
+        said = said || (a->cmd->body & BIT(w) && a->v[w]);
+    }
+    if (a->cmd->put) {
+        return said ? "PUT" : "GET";
+    }
+    return a->clear ? "DELETE" : a->cmd->method;
+}
+
 static bool build_body(const struct asked *a, struct buf *out)
 {
     const char *mark = "{";
-    if (!a->cmd->body) {
+    if (!a->cmd->body || !strcmp(method_of(a), "GET")) {
         return true;
     }
     for (unsigned w = 0; w < WORD_COUNT; w++) {
@@ -136,7 +155,7 @@ static enum ctl_exit one_call(struct asked *a, struct api *api, struct http_repl
     buf_init(&path, MAX_PATH);
     buf_init(&body, MAX_BODY);
     if (build_path(a, &path) && build_body(a, &body)) {
-        code = api_call(api, a->clear ? "DELETE" : a->cmd->method, (const char *)path.data, buf_span(&body), reply);
+        code = api_call(api, method_of(a), (const char *)path.data, buf_span(&body), reply);
     } else {
         complain(CTL_USAGE, "%s: what was given is too long", a->cmd->sub.name);
     }
@@ -188,7 +207,7 @@ static enum ctl_exit run(const struct subcommand *self, int argc, char **argv)
         opts[n++] = (struct opt){"every-page", OPT_FLAG, NULL, "ask for all pages, one after the other", &a.pages};
     }
     if (a.cmd->clear) {
-        opts[n++] = (struct opt){"clear", OPT_FLAG, NULL, "take all stored messages away", &a.clear};
+        opts[n++] = (struct opt){"clear", OPT_FLAG, NULL, a.cmd->clear, &a.clear};
     }
     opts[n++] = (struct opt){"json", OPT_FLAG, NULL, "print the server's answers as they came, one a line", &a.json};
     struct api api;
@@ -264,7 +283,21 @@ static const struct api_command api_inbox = {
     .words = BIT(WORD_USER) | PAGES,
     .next = "cursor",
     .next_word = WORD_AFTER,
-    .clear = true};
+    .clear = "take all stored messages away"};
+
+static const struct api_command api_addresses = {
+    .sub = {.name = "addresses",
+            .summary = "where the relay finds a user: show it, or say it anew",
+            .about = "usage: crierctl addresses USER [--wecom ID] [--wechat OPENID] [--webhook URL] [--clear]\n"
+                     "What is given takes the place of all that was there.",
+            .examples = "crierctl addresses alice\ncrierctl addresses alice --wecom zhangsan\n"
+                        "crierctl addresses alice --clear",
+            .run = run},
+    .path = "/api/users/%/addresses",
+    .words = BIT(WORD_USER) | BIT(WORD_WECOM) | BIT(WORD_WECHAT) | BIT(WORD_WEBHOOK),
+    .body = BIT(WORD_WECOM) | BIT(WORD_WECHAT) | BIT(WORD_WEBHOOK),
+    .put = true,
+    .clear = "take all addresses away"};
 
 static const struct api_command api_disconnect = {
     .sub = {.name = "disconnect",
@@ -353,7 +386,7 @@ static const struct api_command api_stats = {.sub = {.name = "stats",
                                              .path = "/api/stats"};
 
 const struct subcommand *const api_commands[] = {
-    &api_message.sub,    &api_undelivered.sub, &api_retry.sub,       &api_user.sub,  &api_inbox.sub,
-    &api_disconnect.sub, &api_subscribe.sub,   &api_unsubscribe.sub, &api_rooms.sub, &api_room.sub,
-    &api_presence.sub,   &api_history.sub,     &api_stats.sub,       NULL,
+    &api_message.sub,    &api_undelivered.sub, &api_retry.sub,       &api_user.sub,      &api_inbox.sub,
+    &api_disconnect.sub, &api_subscribe.sub,   &api_unsubscribe.sub, &api_rooms.sub,     &api_room.sub,
+    &api_presence.sub,   &api_history.sub,     &api_stats.sub,       &api_addresses.sub, NULL,
 };

@@ -17,11 +17,11 @@ enum { MAX_DATA = 16 * 1024 * 1024 };
 struct push {
     struct server server;
     const char *user, *room;
-    struct opt_list users, rooms;
+    struct opt_list users, rooms, channels;
     bool all, track;
     const char *data;
-    const char *id, *priority, *event, *collapse, *from;
-    uint64_t ttl, retries;
+    const char *id, *priority, *event, *collapse, *from, *text;
+    uint64_t ttl, retries, after;
     bool json;
 };
 
@@ -79,6 +79,13 @@ static bool add_list(struct buf *b, const char *name, const struct opt_list *l)
     return ok && (!l->n || buf_append_str(b, "],"));
 }
 
+static bool add_escalate(struct buf *b, const struct push *p)
+{
+    return p->after == OPT_UNSET ||
+           (buf_append_str(b, "\"escalate\":{") && add_list(b, "to", &p->channels) && add_text(b, "text", p->text) &&
+            buf_printf(b, "\"after\":%llu},", (unsigned long long)p->after));
+}
+
 static bool build(const struct push *p, struct span data, struct buf *b)
 {
     return buf_append_byte(b, '{') && add_text(b, "user", p->user) && add_text(b, "room", p->room) &&
@@ -86,7 +93,7 @@ static bool build(const struct push *p, struct span data, struct buf *b)
            (!p->track || buf_append_str(b, "\"track\":true,")) && (!p->all || buf_append_str(b, "\"all\":true,")) &&
            add_text(b, "id", p->id) && add_text(b, "event", p->event) && add_text(b, "from", p->from) &&
            add_text(b, "priority", p->priority) && add_text(b, "collapse", p->collapse) &&
-           (p->ttl == OPT_UNSET || buf_printf(b, "\"ttl\":%llu,", (unsigned long long)p->ttl)) &&
+           (p->ttl == OPT_UNSET || buf_printf(b, "\"ttl\":%llu,", (unsigned long long)p->ttl)) && add_escalate(b, p) &&
            buf_append_str(b, "\"data\":") && buf_append_span(b, data) && buf_append_byte(b, '}');
 }
 
@@ -156,7 +163,7 @@ static enum ctl_exit push_data(const struct push *p)
 
 static enum ctl_exit run(const struct subcommand *self, int argc, char **argv)
 {
-    struct push p = {.ttl = OPT_UNSET};
+    struct push p = {.ttl = OPT_UNSET, .after = OPT_UNSET};
     const struct opt opts[] = {
         {"user", OPT_TEXT, "USER", "to all devices of this user, kept while they are away", &p.user},
         {"users", OPT_LIST, "USER...", "to each of these", &p.users},
@@ -171,6 +178,10 @@ static enum ctl_exit run(const struct subcommand *self, int argc, char **argv)
         {"collapse", OPT_TEXT, "KEY", "a queued live message with this key is replaced", &p.collapse},
         {"from", OPT_TEXT, "NAME", "who it is from", &p.from},
         {"track", OPT_FLAG, NULL, "record what becomes of it: crierctl message ID", &p.track},
+        {"escalate-after", OPT_NUMBER, "SECONDS", "unacknowledged by then, the relay brings it (docs/relay.md)",
+         &p.after},
+        {"escalate-to", OPT_LIST, "CHANNEL...", "by the first of these that can: wecom, wechat, webhook", &p.channels},
+        {"escalate-text", OPT_TEXT, "TEXT", "what WeCom and WeChat show", &p.text},
         {"retries", OPT_NUMBER, "N", "send it again so often when the broker is too busy (0); wants --id", &p.retries},
         {"json", OPT_FLAG, NULL, "print the server's answer as it came", &p.json},
     };
@@ -180,6 +191,9 @@ static enum ctl_exit run(const struct subcommand *self, int argc, char **argv)
     if ((p.user != NULL) + (p.room != NULL) + (p.users.n > 0) + (p.rooms.n > 0) + p.all != 1) {
         return complain(CTL_USAGE,
                         "push wants one of --user USER, --users USER..., --room ROOM, --rooms ROOM..., --all");
+    }
+    if ((p.after == OPT_UNSET) != (p.channels.n == 0) || (p.text && !p.channels.n)) {
+        return complain(CTL_USAGE, "--escalate-after SECONDS and --escalate-to CHANNEL... go together");
     }
     if (p.retries && !p.id) {
         return complain(CTL_USAGE, "--retries wants --id ID: only then is a message that is sent twice one message");
@@ -197,6 +211,7 @@ const struct subcommand cmd_push = {
              "The answer comes when the store has the message: a line for each receiver.",
     .examples = "crierctl push --user alice --data '{\"text\":\"hi\"}' --id order-7/paid --retries 5\n"
                 "crierctl push --users alice bob --data 1 --track --id m1\n"
+                "crierctl push --user alice --data 1 --escalate-after 60 --escalate-to wecom webhook\n"
                 "date | jq -R . | crierctl push --room clock --data - --ttl 0",
     .run = run,
 };

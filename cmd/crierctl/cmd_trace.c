@@ -34,7 +34,7 @@ static const char *ink_of_state(const struct trace *t, const char *state)
 {
     static const struct {
         const char *state, *code;
-    } inks[] = {{"acked", "\033[32m"},   {"written", "\033[33m"}, {"queued", "\033[36m"},
+    } inks[] = {{"acked", "\033[32m"},   {"relayed", "\033[34m"}, {"written", "\033[33m"}, {"queued", "\033[36m"},
                 {"expired", "\033[31m"}, {"dropped", "\033[31m"}, {"unknown", "\033[35m"}};
     for (size_t i = 0; i < ARRAY_LEN(inks); i++) {
         if (!strcmp(state, inks[i].state)) {
@@ -150,6 +150,22 @@ static void print_drop(const struct trace *t, struct span d, uint64_t from_ms)
     putchar('\n');
 }
 
+static void print_relay(const struct trace *t, struct span d, uint64_t from_ms)
+{
+    char channel[WORD], state[WORD], detail[NAME];
+    uint64_t attempts = get_uint(d, "attempts");
+    get_text(d, "channel", channel, sizeof(channel));
+    get_text(d, "state", state, sizeof(state));
+    get_text(d, "detail", detail, sizeof(detail));
+    if (step(t, "  |  ", get_uint(d, "at"), from_ms, "relay")) {
+        printf("  by %s: %s, %s", channel, state, detail);
+        if (attempts > 1) {
+            printf(", attempt %llu", (unsigned long long)attempts);
+        }
+        putchar('\n');
+    }
+}
+
 /* ---- a recipient ---- */
 
 static void print_stored(const struct trace *t, struct span r, uint64_t queued_ms)
@@ -194,7 +210,7 @@ static void print_recipient(const struct trace *t, struct span r, uint64_t unuse
     (void)unused;
     static const char indent[] = "  |  ";
     uint64_t queued_ms = get_uint(r, "queued");
-    struct json_value devices;
+    struct json_value devices, escalate;
     print_name(t, r);
     print_stored(t, r, queued_ms);
     if (!json_find(r, "devices", &devices)) { /* a room or everyone: counts alone */
@@ -205,6 +221,10 @@ static void print_recipient(const struct trace *t, struct span r, uint64_t unuse
         printf("  |  no device has been seen\n");
     }
     (void)each(t, r, "dropped", queued_ms, print_drop);
+    if (json_find(r, "escalate", &escalate) && step(t, indent, get_uint(escalate.raw, "at"), queued_ms, "escalate")) {
+        putchar('\n');
+    }
+    (void)each(t, r, "relayed", queued_ms, print_relay);
     if (step(t, indent, get_uint(r, "expired"), queued_ms, "expired") ||
         step(t, indent, get_uint(r, "expires"), queued_ms, "expires")) {
         putchar('\n');

@@ -130,13 +130,13 @@ async function recorder(ctx, answer) {
 
 scenario('every call of the file has its command', { core: true }, async (ctx) => {
   const { seen, env } = await recorder(ctx);
-  const runs = [['push', '--user', 'x', '--data', '1'], ['message', 'x'], ['undelivered', 'x'], ['retry', 'x'], ['user', 'x'], ['inbox', 'x'], ['inbox', 'x', '--clear'], ['disconnect', 'x'], ['subscribe', 'x', 'x'], ['unsubscribe', 'x', 'x'], ['rooms'], ['room', 'x'], ['presence', 'x'], ['history', 'x'], ['nodes'], ['stats'], ['health']];
+  const runs = [['push', '--user', 'x', '--data', '1'], ['message', 'x'], ['undelivered', 'x'], ['retry', 'x'], ['user', 'x'], ['inbox', 'x'], ['inbox', 'x', '--clear'], ['disconnect', 'x'], ['subscribe', 'x', 'x'], ['unsubscribe', 'x', 'x'], ['rooms'], ['room', 'x'], ['presence', 'x'], ['history', 'x'], ['nodes'], ['stats'], ['health'], ['addresses', 'x'], ['addresses', 'x', '--wecom', 'w']];
   for (const args of runs) await ctl(ctx, OK, args, env);
   await ctl(ctx, OK, ['batch'], env, '{"user":"x","data":1}\n');
   const called = new Set(seen.map((r) => `${r.method} ${r.url}`));
   const doc = parse(readFileSync(`${ROOT}/docs/openapi.yaml`, 'utf8'));
   for (const [path, item] of Object.entries(doc.paths)) {
-    if (!/^\/(api\/|healthz|readyz)/.test(path) || path.endsWith('/addresses')) continue;
+    if (!/^\/(api\/|healthz|readyz)/.test(path)) continue;
     for (const method of ['get', 'post', 'delete', 'put'].filter((m) => item[m])) {
       assert.ok(called.has(`${method.toUpperCase()} ${path.replace(/\{\w+\}/g, 'x')}`), `${method} ${path}`);
     }
@@ -145,9 +145,15 @@ scenario('every call of the file has its command', { core: true }, async (ctx) =
   assert.equal(seen.at(-1).url, '/api/rooms/a%2Fb%20%C3%A4%3F/history?limit=3&before=7');
   await ctl(ctx, OK, ['subscribe', '--device', 'd"', '--', '--odd', 'r'], env);
   assert.deepEqual([seen.at(-1).url, JSON.parse(seen.at(-1).body)], ['/api/rooms/r/subscribe', { user: '--odd', device: 'd"' }]);
+  await ctl(ctx, OK, ['addresses', 'a', '--webhook', 'https://a.example/"', '--wechat', 'o'], env);
+  assert.deepEqual([seen.at(-1).method, seen.at(-1).url, JSON.parse(seen.at(-1).body)], ['PUT', '/api/users/a/addresses', { wechat: 'o', webhook: 'https://a.example/"' }]);
+  await ctl(ctx, OK, ['addresses', 'a', '--clear'], env);
+  assert.deepEqual([seen.at(-1).method, seen.at(-1).body], ['PUT', '{}']);
+  await ctl(ctx, OK, ['push', '--user', 'a', '--data', '1', '--escalate-after', '60', '--escalate-to', 'wecom', 'webhook', '--escalate-text', 'hi "you"'], env);
+  assert.deepEqual(JSON.parse(seen.at(-1).body).escalate, { to: ['wecom', 'webhook'], text: 'hi "you"', after: 60 });
   const loop = await recorder(ctx, '{"rooms":["a"],"next":"a"}');
   assert.match((await ctl(ctx, REFUSED, ['rooms', '--every-page'], loop.env)).stderr, /same page again: 'a'/);
-  for (const args of [['user'], ['user', 'a', 'b'], ['subscribe', 'a'], ['inbox', 'a', '--every'], ['completion'], ['completion', 'fish'], ['batch', '--size', '0'], ['batch', '/nowhere/at/all'], ['push', '--user', 'a', '--data', '1', '--retries', '2'], ['push', '--user', 'a', '--users', 'b', '--data', '1']]) {
+  for (const args of [['user'], ['user', 'a', 'b'], ['subscribe', 'a'], ['inbox', 'a', '--every'], ['completion'], ['completion', 'fish'], ['batch', '--size', '0'], ['batch', '/nowhere/at/all'], ['push', '--user', 'a', '--data', '1', '--retries', '2'], ['push', '--user', 'a', '--data', '1', '--escalate-after', '5'], ['push', '--user', 'a', '--data', '1', '--escalate-to', 'wecom'], ['push', '--user', 'a', '--users', 'b', '--data', '1']]) {
     const p = await ctl(ctx, USAGE, args, env);
     assert.equal(p.stdout, '', args.join(' '));
     assert.match(p.stderr, /^crierctl: /, args.join(' '));
