@@ -2,8 +2,8 @@
  * tls.c - one vocabulary for reading and writing plain and TLS connections.
  *
  * Output is gathered: small entries of a queue are copied into the shard's staging buffer and leave in one send()
- * or SSL_write(); large ones leave by writev(). What SSL_write was offered and did not take must be offered again
- * unchanged: those entries are pinned in the queue and gathered again. Runs on the shard's thread.
+ * or SSL_write() (one record); large ones leave by writev(). What SSL_write was offered and did not take must be
+ * offered again unchanged: those entries are pinned in the queue and gathered again. Runs on the shard's thread.
  */
 #include "net/tls.h"
 
@@ -16,9 +16,10 @@
 #include "net/conn.h"
 #include "net/shard.h"
 
-#define GATHER_MAX   512  /* entries looked at in one write */
-#define GATHER_PIECE 64   /* entries that one piece of a batch may consist of */
-#define GATHER_SMALL 2048 /* mean entry size up to which copying beats scattering */
+#define GATHER_MAX   512   /* entries looked at in one write */
+#define GATHER_PIECE 64    /* entries that one piece of a batch may consist of */
+#define GATHER_SMALL 2048  /* mean entry size up to which copying beats scattering */
+#define TLS_RECORD   16384 /* bytes that one SSL_write takes at most: what is copied beyond is copied again */
 
 /* What an unfinished OpenSSL call waits for. */
 static int ssl_result(SSL *ssl, int r)
@@ -123,8 +124,8 @@ static ssize_t flush_tls(struct conn *c, const struct iovec *iov, unsigned n)
     const void *from = iov[0].iov_base;
     size_t len = iov[0].iov_len;
     unsigned used = 1;
-    if (n > 1 && len < SHARD_RX_BYTES) {
-        len = gather(c->shard->staging, SHARD_RX_BYTES, iov, n, &used);
+    if (n > 1 && len < TLS_RECORD) {
+        len = gather(c->shard->staging, TLS_RECORD, iov, n, &used);
         from = c->shard->staging;
     }
     ERR_clear_error();

@@ -55,6 +55,27 @@ static void names_hold_no_control_characters(void **state)
     assert_false(name_user_ok(SPAN_LIT("a\0b")));
 }
 
+static void addresses_of_the_relay(void **state)
+{
+    char text[600] = "https://";
+    (void)state;
+
+    assert_int_equal(relay_channel(SPAN_LIT("wecom")), 0);
+    assert_int_equal(relay_channel(SPAN_LIT("webhook")), 2);
+    assert_int_equal(relay_channel(SPAN_LIT("web")), RELAY_CHANNELS);
+    assert_int_equal(relay_channel(SPAN_LIT("")), RELAY_CHANNELS);
+    memset(text + 8, 'a', sizeof(text) - 8);
+    assert_true(against_guard(name_webhook_ok, span_of(text, 512)));
+    assert_false(against_guard(name_webhook_ok, span_of(text, 513)));
+    assert_true(against_guard(name_webhook_ok, SPAN_LIT("http://a")));
+    assert_false(against_guard(name_webhook_ok, SPAN_LIT("https://")));
+    assert_false(against_guard(name_webhook_ok, SPAN_LIT("https:/")));
+    assert_false(against_guard(name_webhook_ok, SPAN_LIT("ftp://a")));
+    assert_false(against_guard(name_webhook_ok, SPAN_LIT("http://a\nb")));
+    assert_true(against_guard(name_address_ok, SPAN_LIT("ZhangSan")));
+    assert_false(against_guard(name_address_ok, SPAN_LIT("")));
+}
+
 static void names_are_bounded(void **state)
 {
     char text[130];
@@ -237,6 +258,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_hold_no_control_characters),
+        cmocka_unit_test(addresses_of_the_relay),
         cmocka_unit_test(names_are_bounded),
         cmocka_unit_test(globs),
         cmocka_unit_test(globs_agree_with_recursion),
