@@ -499,7 +499,7 @@ static void too_many_sends_are_full_and_later_welcome(void **state)
 {
     struct bench *b = *state;
     b->store->ops->free(b->store);
-    b->cfg.redis_timeout_ms = 20000; /* the slowest machine gets its answers */
+    b->cfg.redis_timeout_ms = 120000; /* the slowest machine gets its answers */
     bench_open(b);
     BENCH_WAIT(b, b->ready);
     kill(server.pid, SIGSTOP);
@@ -516,8 +516,9 @@ static void too_many_sends_are_full_and_later_welcome(void **state)
     for (unsigned i = 0; i < n; i++) {
         full += b->done[i]->status == OP_FULL;
         good += b->done[i]->status == OP_OK;
+        if (b->done[i]->status != OP_FULL && b->done[i]->status != OP_OK)
+            fail_msg("%u full, %u good, then: %s", full, good, b->done[i]->error);
     }
-    assert_int_equal(full + good, n);
     assert_true(full > 1000 && good > 1000); /* 64 MiB of 60,000 bytes each */
     bench_forget(b);
     assert_int_equal(bench_push(b, TARGET_USER, "alice", "1", NULL, UINT32_MAX)->status, OP_OK);
