@@ -49,10 +49,13 @@ ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DCRIER_VERSION='"$(VERSION)"' -I. -I$(BUILD
              $(SANFLAGS) -pthread -MMD -MP $(PKG_CFLAGS)
 ALL_LDFLAGS = $(LDFLAGS) $(SANFLAGS) -pthread -rdynamic
 LIBS    = $(PKG_LIBS)
+# The relay's alone: the broker has no use for an HTTP client.
+RELAY_CFLAGS = $(eval RELAY_CFLAGS := $(shell pkg-config --cflags libcurl 2>/dev/null))$(RELAY_CFLAGS)
+RELAY_LIBS   = $(eval RELAY_LIBS := $(shell pkg-config --libs libcurl libevent openssl hiredis 2>/dev/null) -linih)$(RELAY_LIBS)
 
 # One library a layer; cmd/ folders are binaries. See docs/architecture.md for what may include what.
 LAYERS := net store proto core
-BINS   := crier crierctl crier-bench
+BINS   := crier crierctl crier-bench crier-relay
 lib     = $(BUILD)/lib$(1).a
 objs    = $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard $(1)/*.c)))
 
@@ -103,19 +106,31 @@ $(BUILD)/crier-bench: $(call objs,cmd/crier-bench) $(call lib,proto) $(call lib,
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(OPT) $(LTO) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
+# The relay's parts are a library, too, for its unit tests.
+$(BUILD)/cmd/crier-relay/%.o: ALL_CFLAGS += $(RELAY_CFLAGS)
+$(call lib,relay): $(filter-out %/main.o,$(call objs,cmd/crier-relay))
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+$(BUILD)/crier-relay: $(BUILD)/cmd/crier-relay/main.o $(foreach l,relay store proto core,$(call lib,$(l)))
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(OPT) $(LTO) $(ALL_LDFLAGS) -o $@ $^ $(RELAY_LIBS)
+
 # ---- unit tests: test/unit/<layer>/test_*.c, each a program of its own, linked with its layer and those below ----
 below_core  := core
 below_proto := proto core
 below_store := store proto core
 below_net   := net proto core
+below_relay := relay store proto core
 UNIT_SRC  := $(sort $(wildcard test/unit/*/test_*.c))
 UNIT_BINS := $(patsubst test/unit/%.c,$(BUILD)/unit/%,$(UNIT_SRC))
 define UNIT
 $(BUILD)/unit/$(1)/%: test/unit/$(1)/%.c $(foreach l,$(below_$(1)),$(call lib,$(l)))
 	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_CFLAGS) $$(LTO_NONE) -Itest/unit $$(ALL_LDFLAGS) -o $$@ $$< $(foreach l,$(below_$(1)),$(call lib,$(l))) $$(LIBS) -lcmocka
+	$$(call say,TEST,$$<)
+	$$(Q)$$(CC) $$(ALL_CFLAGS) $$(LTO_NONE) -Itest/unit $$(ALL_LDFLAGS) -o $$@ $$< $(foreach l,$(below_$(1)),$(call lib,$(l))) $$(LIBS) -lcmocka
 endef
-$(foreach l,$(LAYERS),$(eval $(call UNIT,$(l))))
+$(foreach l,$(LAYERS) relay,$(eval $(call UNIT,$(l))))
+$(BUILD)/unit/relay/%: LIBS = $(RELAY_LIBS)
 
 # Tests that make allocations fail: the linker sends the layers' own calls through the test.
 $(BUILD)/unit/core/test_alloc: ALL_LDFLAGS += $(foreach f,malloc calloc realloc aligned_alloc free,-Wl,--wrap=$(f))
@@ -129,7 +144,10 @@ FUZZ_BINS := $(patsubst test/fuzz/%.c,build-fuzz/%,$(FUZZ_SRC))
 FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $(PKG_CFLAGS)
 build-fuzz/%: test/fuzz/%.c $(wildcard proto/*.c core/*.c proto/*.h core/*.h)
 	@mkdir -p $(@D)
-	clang $(FUZZ_CFLAGS) -o $@ $< $(wildcard proto/*.c core/*.c) $(PKG_LIBS)
+	$(call say,FUZZ,$<)
+	$(Q)clang $(FUZZ_CFLAGS) -o $@ $< $(FUZZ_MORE) $(wildcard proto/*.c core/*.c) $(PKG_LIBS)
+build-fuzz/fuzz_answer: FUZZ_MORE := cmd/crier-relay/answer.c cmd/crier-relay/outcome.c
+build-fuzz/fuzz_answer: $(wildcard cmd/crier-relay/answer.[ch] cmd/crier-relay/outcome.[ch])
 .PHONY: fuzz-bins
 fuzz-bins: $(FUZZ_BINS)
 
@@ -140,17 +158,20 @@ DESTDIR    ?=
 SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
 DATADIR    := $(PREFIX)/share
 INSTALLED  := $(foreach b,$(BINS),$(PREFIX)/bin/$(b)) $(DATADIR)/man/man1/crierctl.1 $(DATADIR)/man/man8/crier.8 \
-              $(DATADIR)/bash-completion/completions/crierctl $(DATADIR)/zsh/site-functions/_crierctl
+              $(DATADIR)/man/man8/crier-relay.8 $(DATADIR)/bash-completion/completions/crierctl \
+              $(DATADIR)/zsh/site-functions/_crierctl
 # A configuration that is there already is left as it is.
-install: all ## programs, man pages, completion, an example configuration: PREFIX (/usr/local), DESTDIR, SYSCONFDIR
+install: all ## programs, man pages, completion, example configurations: PREFIX (/usr/local), DESTDIR, SYSCONFDIR
 	install -d $(sort $(dir $(addprefix $(DESTDIR),$(INSTALLED)))) $(DESTDIR)$(SYSCONFDIR)/crier
 	install -m 755 $(addprefix $(BUILD)/,$(BINS)) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 docs/man/crierctl.1 $(DESTDIR)$(DATADIR)/man/man1
-	install -m 644 docs/man/crier.8 $(DESTDIR)$(DATADIR)/man/man8
+	install -m 644 docs/man/crier.8 docs/man/crier-relay.8 $(DESTDIR)$(DATADIR)/man/man8
 	$(BUILD)/crierctl completion bash > $(DESTDIR)$(DATADIR)/bash-completion/completions/crierctl
 	$(BUILD)/crierctl completion zsh > $(DESTDIR)$(DATADIR)/zsh/site-functions/_crierctl
 	[ -e $(DESTDIR)$(SYSCONFDIR)/crier/crier.conf ] || \
 	    install -m 640 docs/crier.conf.example $(DESTDIR)$(SYSCONFDIR)/crier/crier.conf
+	[ -e $(DESTDIR)$(SYSCONFDIR)/crier/relay.conf ] || \
+	    install -m 640 docs/relay.conf.example $(DESTDIR)$(SYSCONFDIR)/crier/relay.conf
 uninstall: ## takes away what `make install` put there, but the configuration
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
 man: all ## docs/man/ anew from the programs' --help

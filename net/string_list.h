@@ -18,7 +18,8 @@ struct string_list {
 
 /* raw: one whole value, valid, borrowed. False: it is no array. */
 bool string_list_open(struct string_list *s, enum codec format, struct span raw) MUST_CHECK;
-/* 1: *out is the next one, UTF-8, borrowed from raw or scratch (which has room for it); 0: no more; -1: it is no string. */
+/* 1: *out is the next one, UTF-8, borrowed from raw or scratch (which has room for it); 0: no more; -1: it is no
+ * string. */
 int string_list_next(struct string_list *s, struct buf *scratch, struct span *out) MUST_CHECK;
 
 #endif

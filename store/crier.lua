@@ -772,17 +772,17 @@ local function relay_take(K, A)
 end
 
 -- What came of an attempt.   KEYS t esc   ARGV name claim channel sent|again|failed detail delay_ms (to the next attempt
--- of any channel; '' when there is none) -> 1, or 0 when the claim was another's by then: it was only noted
+-- of any channel; '' when there is none) -> 1, or 0: the claim was another's by then, and only that it was sent counts
 local function relay_done(K, A)
   local _, now = clock()
-  local ms, field = math.floor(now / 1000), 'r:' .. A[3]
+  local ms, field, mine = math.floor(now / 1000), 'r:' .. A[3], is_claimed(K[2], A[1], A[2])
+  if not mine and A[4] ~= 'sent' then return 0 end
   if redis.call('HEXISTS', K[1], 'f') == 1 then
     local times = string.match(redis.call('HGET', K[1], field) or '', '^%d+ (%d+) ') or 0
     redis.call('HSET', K[1], field, int(ms) .. ' ' .. int(times + 1) .. ' ' .. A[4] .. ' ' .. A[5])
   end
-  if not is_claimed(K[2], A[1], A[2]) then return 0 end
   if A[6] == '' then redis.call('ZREM', K[2], A[1]) else redis.call('ZADD', K[2], 'XX', ms + tonumber(A[6]), A[1]) end
-  return 1
+  return mine and 1 or 0
 end
 
 -- An access token that all workers share, made anew by one of them at a time, while the old one is still good.

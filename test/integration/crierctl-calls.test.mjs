@@ -266,7 +266,7 @@ scenario('zsh takes the completion', { skip: has('zsh') ? false : 'zsh is not in
 scenario('the man pages are those of these programs, and name every command and option', { core: true }, async () => {
   const dir = tempDir('crier-man-');
   execFileSync('sh', [join(ROOT, 'scripts/man'), dir], { env: { ...process.env, BUILD: dirname(BIN) } });
-  for (const page of ['crierctl.1', 'crier.8']) {
+  for (const page of ['crierctl.1', 'crier.8', 'crier-relay.8']) {
     assert.equal(readFileSync(join(ROOT, 'docs/man', page), 'utf8'), readFileSync(join(dir, page), 'utf8'), `docs/man/${page} is old: make man`);
   }
   const plain = (page) => readFileSync(join(ROOT, 'docs/man', page), 'utf8').replaceAll('\\-', '-');
@@ -282,7 +282,7 @@ scenario('the man pages are those of these programs, and name every command and 
 });
 
 scenario('groff has nothing to say against the man pages', { skip: has('groff') ? false : 'groff is not installed' }, async () => {
-  for (const page of ['crierctl.1', 'crier.8']) {
+  for (const page of ['crierctl.1', 'crier.8', 'crier-relay.8']) {
     const said = execFileSync('sh', ['-c', 'groff -man -ww -Tutf8 "$0" 2>&1 >/dev/null', join(ROOT, 'docs/man', page)], { encoding: 'utf8' });
     assert.equal(said, '', page);
   }
@@ -292,7 +292,7 @@ scenario('make install puts everything where PREFIX and DESTDIR say, and leaves 
   const dir = tempDir('crier-install-');
   const make = (...goals) => execFileSync('make', ['-s', '-C', ROOT, ...goals, `BUILD=${basename(dirname(BIN))}`, `SAN=${process.env.CRIER_SAN || ''}`, `DESTDIR=${dir}`, 'PREFIX=/usr'], { encoding: 'utf8' });
   make('install');
-  const wanted = ['usr/bin/crier', 'usr/bin/crierctl', 'usr/bin/crier-bench', 'usr/share/man/man1/crierctl.1', 'usr/share/man/man8/crier.8', 'usr/share/bash-completion/completions/crierctl', 'usr/share/zsh/site-functions/_crierctl', 'etc/crier/crier.conf'];
+  const wanted = ['usr/bin/crier', 'usr/bin/crierctl', 'usr/bin/crier-bench', 'usr/bin/crier-relay', 'usr/share/man/man1/crierctl.1', 'usr/share/man/man8/crier.8', 'usr/share/man/man8/crier-relay.8', 'usr/share/bash-completion/completions/crierctl', 'usr/share/zsh/site-functions/_crierctl', 'etc/crier/crier.conf', 'etc/crier/relay.conf'];
   const there = readdirSync(dir, { recursive: true }).map(String).filter((f) => statSync(join(dir, f)).isFile());
   assert.deepEqual(there.sort(), [...wanted].sort());
   assert.match(execFileSync(join(dir, 'usr/bin/crier'), ['--version'], { encoding: 'utf8' }), /^crier /);

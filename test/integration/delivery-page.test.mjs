@@ -1,4 +1,4 @@
-/* docs/delivery.md: its programs are run as they stand there, and each test that it names exists. */
+/* docs/delivery.md: its programs are run as they stand there, and each test that it, or docs/relay.md, names exists. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
@@ -68,4 +68,11 @@ test('each test that docs/delivery.md names exists, and each row of its table ha
   const rows = [...page.matchAll(/^\| (\d+)\. /gm)].map((m) => m[1]);
   assert.ok(rows.length >= 13);
   for (const row of rows) assert.ok(named.some((n) => n[1] === row), `row ${row} has a test`);
+});
+
+test('each test that docs/relay.md names exists', () => {
+  const text = readFileSync(join(ROOT, 'docs/relay.md'), 'utf8');
+  const named = [...text.matchAll(/`([a-z-]+\.test\.mjs)`: "(.+?)"[; ]/g)];
+  assert.ok(named.length > 20);
+  for (const [, file, name] of named) assert.ok(readFileSync(join(here, file), 'utf8').includes(name), `${file} has no test "${name}"`);
 });

@@ -1,5 +1,6 @@
 /* What docs/examples/ shows is run here, as a reader would run it, with the real broker and the real Redis. */
 import { execFileSync } from 'node:child_process';
+import { createHmac } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, symlinkSync } from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
@@ -8,6 +9,8 @@ import { encode } from '@msgpack/msgpack';
 import { Chromium, noChromium } from './lib/chromium.mjs';
 import { DEADLINE, ROOT, assert, scenario, until, within } from './lib/harness.mjs';
 import { Proc, removeDir, tempDir } from './lib/proc.mjs';
+import { ACCOUNT } from './lib/providers.mjs';
+import { setAddresses, settled, stage } from './lib/relay.mjs';
 import { SECRET, tokenFor } from './lib/tokens.mjs';
 
 const HERE = `${ROOT}/docs/examples`;
@@ -115,6 +118,27 @@ scenario('backends/redis-cli.sh: every way in, with redis-cli', async (ctx) => {
     assert.ok(seq > 1e15);
     assert.deepEqual([nodes, duplicate], again ? [0, 1] : [1, 0]);
   }
+});
+
+scenario('backends/webhook.mjs: what the relay brings, once; what is not signed is refused', { core: true }, async (ctx) => {
+  const { broker, relay } = await stage(ctx);
+  const p = listener(ctx, process.execPath, [`${HERE}/backends/webhook.mjs`, ACCOUNT.webhook.secret, '0']);
+  const [, url] = await p.expect('stderr', /listening on (\S+)/, DEADLINE);
+  await setAddresses(broker, 'ann', { webhook: url });
+  const escalate = { after: 1, to: ['webhook'], text: ODD };
+  await broker.push({ user: 'ann', id: 'i', data: { text: ODD }, escalate });
+  await p.until(1);
+  assert.deepEqual(p.got(), [{ user: 'ann', id: 'i', text: ODD, data: { text: ODD } }]);
+  await settled(relay);
+
+  const body = JSON.stringify({ user: 'ann', id: 'i', text: 'again' });
+  const signature = (secret, t = Math.floor(Date.now() / 1000)) => `t=${t},v1=${createHmac('sha256', secret).update(`${t}.${body}`).digest('hex')}`;
+  const post = async (header) => (await fetch(url, { method: 'POST', body, headers: header ? { 'crier-signature': header } : {} })).status;
+  assert.equal(await post(signature(ACCOUNT.webhook.secret)), 200, 'a repetition is taken, and not handled again');
+  assert.equal(await post(), 401);
+  assert.equal(await post(signature('another secret')), 401);
+  assert.equal(await post(signature(ACCOUNT.webhook.secret, 1730000012)), 401, 'of long ago');
+  assert.equal(p.got().length, 1);
 });
 
 /* ---- bare TCP ---- */

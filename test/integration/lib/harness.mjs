@@ -9,6 +9,7 @@ import { Client } from './client.mjs';
 import { CORE_ONLY, scaled, until } from './env.mjs';
 import { Raw } from './raw.mjs';
 import { Redis } from './redis.mjs';
+import { Relay } from './relay.mjs';
 
 export { default as assert } from 'node:assert/strict';
 export * from './env.mjs';
@@ -31,6 +32,7 @@ class Context {
     this.t = t;
     this.cleanups = [];
     this.brokers = [];
+    this.relays = [];
   }
 
   defer(fn) {
@@ -45,6 +47,16 @@ class Context {
       b.checkEnd();
     });
     return b;
+  }
+
+  async relay(options) {
+    const r = await Relay.start(options);
+    this.relays.push(r);
+    this.defer(async () => {
+      if (!r.proc.exited) await r.stop();
+      r.checkEnd();
+    });
+    return r;
   }
 
   /* A broker on either store, by its name. */
@@ -116,9 +128,9 @@ class Context {
   }
 
   showLogs() {
-    for (const b of this.brokers) {
+    for (const b of [...this.brokers, ...this.relays]) {
       const log = b.log.length > 20000 ? `...${b.log.slice(-20000)}` : b.log;
-      console.error(`---- log of broker ${b.node} (pid ${b.proc.pid})\n${log}----`);
+      console.error(`---- log of ${b instanceof Relay ? b.node : `broker ${b.node}`} (pid ${b.proc.pid})\n${log}----`);
     }
   }
 }
