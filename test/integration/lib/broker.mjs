@@ -1,14 +1,13 @@
 /*
- * broker.mjs - the real broker as a child process: options in, readiness line out, and the proof at its end that it
- * stopped cleanly and no sanitizer had anything to say.
+ * broker.mjs - the real broker as a child process: options in, readiness line out.
  */
-import { BIN, DEADLINE, requireBroker, scaled } from './env.mjs';
+import { Daemon } from './daemon.mjs';
+import { BIN, DEADLINE, requireBroker } from './env.mjs';
 import { request } from './http.mjs';
 import { Proc } from './proc.mjs';
 import { certificate } from './tls.mjs';
 
 const READY = /^crier ready node=(\S+) plain=(\S+)(?: tls=(\S+))? store=(redis|memory) shards=(\d+)(?: tcp=(\S+))?(?: tcp-tls=(\S+))?\n/m;
-const REPORT = /ERROR: (?:Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:|Assertion .* failed/;
 
 /* The environment without anything that would configure the broker. */
 function cleanEnv(extra) {
@@ -33,9 +32,9 @@ export function brokerArgs(options = {}) {
   return [...args, ...(options.args || [])];
 }
 
-export class Broker {
+export class Broker extends Daemon {
   static async start(options = {}) {
-    const b = new Broker();
+    const b = new Broker('broker');
     b.proc = Broker.spawn(brokerArgs(options), options.env);
     const m = await b.proc.expect('stdout', READY, DEADLINE);
     [, b.node, b.plain, b.tls, b.store] = m;
@@ -53,10 +52,6 @@ export class Broker {
   static spawn(args, env) {
     requireBroker();
     return new Proc(BIN, args, { name: 'crier', env: cleanEnv(env) });
-  }
-
-  get log() {
-    return this.proc.stderr;
   }
 
   request(method, path, options) {
@@ -80,38 +75,5 @@ export class Broker {
       if (m && m[1] === name && (m[2] || '').includes(labels)) sum += Number(m[3]);
     }
     return sum;
-  }
-
-  /* SIGTERM; resolves with the exit when the broker went cleanly, rejects with the reason when not. */
-  async stop(signal = 'SIGTERM') {
-    if (!this.proc.exited) this.proc.child.kill(signal);
-    let timer;
-    const late = new Promise((resolve) => {
-      timer = setTimeout(resolve, scaled(30000), 'late');
-    });
-    const how = await Promise.race([this.proc.exit, late]);
-    clearTimeout(timer);
-    if (how === 'late') {
-      await this.proc.kill('SIGKILL');
-      throw new Error('the broker did not stop within 30 s of SIGTERM');
-    }
-    this.checkEnd();
-    return how;
-  }
-
-  checkEnd() {
-    if (this.checked) return;
-    this.checked = true;
-    const { code, signal } = this.proc.result;
-    if (this.killed && signal === 'SIGKILL') return;
-    const report = REPORT.exec(this.log);
-    if (report) throw new Error(`the broker reported: ${report[0]}`);
-    if (code !== 0) throw new Error(`the broker ended with code ${code}, signal ${signal}`);
-  }
-
-  /* kill -9: a crash on purpose. */
-  async crash() {
-    this.killed = true;
-    await this.proc.kill('SIGKILL');
   }
 }

@@ -4,13 +4,13 @@
  */
 import { existsSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { Daemon } from './daemon.mjs';
 import { BIN, DEADLINE, scaled, until } from './env.mjs';
 import { request } from './http.mjs';
 import { Proc, tempDir } from './proc.mjs';
 import { ACCOUNT, Provider } from './providers.mjs';
 
 const READY = /^crier-relay ready worker=(\S+)(?: metrics=(\S+))?\n/m;
-const REPORT = /ERROR: (?:Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:|Assertion .* failed/;
 export const RELAY = process.env.CRIER_BUILD ? resolve(process.env.CRIER_BUILD, 'crier-relay') : join(dirname(BIN), 'crier-relay');
 
 /* The environment without anything that would change the relay's ways: a proxy, above all. */
@@ -49,10 +49,10 @@ export function relayFile(text) {
   return file;
 }
 
-export class Relay {
+export class Relay extends Daemon {
   /* options: redis, prefix, provider; relay, wecom, wechat, webhook: options of these sections; env; ready: false: not awaited. */
   static async start(options) {
-    const r = new Relay();
+    const r = new Relay('relay');
     r.proc = Relay.spawn(['--config', relayFile(ini(relaySections(options)))], options.env);
     if (options.ready !== false) await r.ready();
     return r;
@@ -75,10 +75,6 @@ export class Relay {
     return `relay ${this.worker}`;
   }
 
-  get log() {
-    return this.proc.stderr;
-  }
-
   request(method, path, options) {
     return request(this, method, path, options);
   }
@@ -93,45 +89,6 @@ export class Relay {
       if (m && m[1] === name && (m[2] || '').includes(labels)) sum += Number(m[3]);
     }
     return sum;
-  }
-
-  thaw() {
-    this.proc.child.kill('SIGCONT');
-  }
-
-  async crash() {
-    this.killed = true;
-    await this.proc.kill('SIGKILL');
-  }
-
-  /* SIGTERM; resolves with the exit when the relay went cleanly, rejects with the reason when not. */
-  async stop(signal = 'SIGTERM') {
-    if (!this.proc.exited) {
-      this.proc.child.kill(signal);
-      this.thaw();
-    }
-    let timer;
-    const late = new Promise((done) => {
-      timer = setTimeout(done, scaled(30000), 'late');
-    });
-    const how = await Promise.race([this.proc.exit, late]);
-    clearTimeout(timer);
-    if (how === 'late') {
-      await this.proc.kill('SIGKILL');
-      throw new Error('the relay did not stop within 30 s of SIGTERM');
-    }
-    this.checkEnd();
-    return how;
-  }
-
-  checkEnd() {
-    if (this.checked) return;
-    this.checked = true;
-    const { code, signal } = this.proc.result;
-    const report = REPORT.exec(this.log);
-    if (report) throw new Error(`the relay reported: ${report[0]}`);
-    if (this.killed && signal === 'SIGKILL') return;
-    if (code !== 0) throw new Error(`the relay ended with code ${code}, signal ${signal}`);
   }
 }
 
