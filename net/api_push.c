@@ -118,25 +118,15 @@ static bool make(const struct push_body *b, enum codec format, struct push_made 
     return false;
 }
 
-static bool fault_is(struct push_fault *fault, unsigned status, const char *code, const char *message)
-{
-    fault->status = status;
-    fault->code = code;
-    snprintf(fault->message, sizeof(fault->message), "%s", message);
-    return false;
-}
-
 /* Can this broker do what `escalate` asks for? */
 static bool may_escalate(const struct config *cfg, const struct push_escalate *x, struct push_fault *fault)
 {
-    if (x->after_s == 0)
+    if (x->after_s == 0 || cfg->redis)
         return true;
-    if (!cfg->redis)
-        return fault_is(fault, 501, "not_supported", API_NO_RELAY);
-    if (x->after_s > cfg->ledger_ttl_s)
-        return fault_is(fault, 400, "bad_request",
-                        "escalate.after is longer than the ledger lasts (option ledger-ttl)");
-    return true;
+    fault->status = 501;
+    fault->code = "not_supported";
+    snprintf(fault->message, sizeof(fault->message), "%s", API_NO_RELAY);
+    return false;
 }
 
 bool api_push_make(const struct config *cfg, enum codec format, struct span body, struct span key,

@@ -548,13 +548,18 @@ end
 
 local MAX_TARGETS = 20000 -- of one id
 
+-- The key lives for so long from now, or longer where something else wants it longer.
+local function live_on(key, life)
+  if redis.call('EXPIRE', key, life, 'NX') == 0 then redis.call('EXPIRE', key, life, 'GT') end
+end
+
 -- Remembers an id, a payload and targets.   KEYS x   ARGV life_s hash P field... -> targets that found no room
 local function track_open(K, A)
   local room = MAX_TARGETS - redis.call('HLEN', K[1])
   if #A - 3 > room then return #A - 3 end
   redis.call('HSETNX', K[1], 'p:' .. A[2], A[3])
   for i = 4, #A do redis.call('HSET', K[1], A[i], A[2]) end
-  redis.call('EXPIRE', K[1], A[1])
+  live_on(K[1], A[1])
   return 0
 end
 
@@ -564,7 +569,7 @@ local function track_attempt(tk, life, hash, node, now, seq, expires, nodes)
   redis.call('HSETNX', tk, 'f', ms)
   redis.call('HSET', tk, 'q', ms .. ' ' .. int(seq) .. ' ' .. int(expires) .. ' ' .. nodes .. ' ' .. node, 'h', hash)
   redis.call('HINCRBY', tk, 'n', 1)
-  redis.call('EXPIRE', tk, life)
+  live_on(tk, life)
 end
 
 -- Stores (or passes on live) one message and writes that into its ledger, in one step.

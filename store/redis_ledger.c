@@ -99,7 +99,7 @@ void redis_ledger_open(struct redis_store *s, const struct redis_tracked *t)
 {
     redis_fcall(s, "crier_track_open", 1);
     redis_key(s, &s->args, redis_part(t->id), "x", t->id);
-    resp_u64(&s->args, s->cfg->ledger_ttl_s);
+    resp_u64(&s->args, (uint64_t)s->cfg->ledger_ttl_s + t->more_s);
     resp_str(&s->args, t->hash);
     resp_arg(&s->args, t->payload);
 }

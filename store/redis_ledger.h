@@ -16,6 +16,7 @@ enum { LEDGER_HASH = 16 };
 struct redis_tracked {
     struct span id, payload;
     char hash[LEDGER_HASH + 1]; /* names the payload in the index */
+    uint32_t more_s;            /* it is remembered for so much longer than others: what waits for the relay */
 };
 
 /* id: not empty. */

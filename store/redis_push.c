@@ -40,6 +40,7 @@ enum {
     BATCH = 32,
     BATCH_BYTES = 256 * 1024,
     MAX_TTL_S = 315360000,
+    RELAY_S = 86400, /* the relay's attempts last at most, about */
     RAW_NAME = 48,
     RESULT = 13,    /* I8 seq, I4 receivers, B what became of it: one of a batch */
     TERMS = 7 + 12, /* I4 ttl, B id, B name, B claim; I8 marker, I4 bit */
@@ -410,7 +411,7 @@ static bool send_tracked(struct redis_store *s, struct pending *p, struct op_tar
     resp_u64(&s->args, m->ttl_s < MAX_TTL_S ? m->ttl_s : MAX_TTL_S);
     resp_arg(&s->args, m->name_it);
     resp_u64(&s->args, m->id.n ? REDIS_ID_S : 0);
-    resp_u64(&s->args, s->cfg->ledger_ttl_s);
+    resp_u64(&s->args, (uint64_t)s->cfg->ledger_ttl_s + m->track->more_s);
     resp_str(&s->args, m->track->hash);
     resp_str(&s->args, s->node);
     if (m->raw)
@@ -592,6 +593,7 @@ void redis_push(struct redis_store *s, struct op *op)
     struct redis_tracked track;
     if (terms.track && (m.name_it.n || terms.id.n)) {
         track = redis_tracked(m.name_it.n ? m.name_it : terms.id, m.payload);
+        track.more_s = push->escalate.after_s ? push->escalate.after_s + RELAY_S : 0;
         m.track = &track;
         m.escalate = push->escalate.after_s ? &push->escalate : NULL;
         open_ledger(s, &track, push);
