@@ -2,6 +2,7 @@
  * daemon.mjs - what the broker and the relay have in common as child processes: how they are ended, and the proof that
  * they stopped cleanly and no sanitizer had anything to say. A daemon has a proc (proc.mjs).
  */
+import { existsSync, readFileSync } from 'node:fs';
 import { scaled } from './env.mjs';
 
 const REPORT = /ERROR: (?:Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:|Assertion .* failed/;
@@ -51,7 +52,11 @@ export class Daemon {
     await this.proc.kill('SIGKILL');
   }
 
+  /* Only where it is frozen: SIGCONT takes away the SIGSTOP by which a leak sanitizer stops its process at the end, and
+   * then that waits for ever. */
   thaw() {
-    this.proc.child.kill('SIGCONT');
+    const file = `/proc/${this.proc.pid}/stat`;
+    const stat = existsSync(file) ? readFileSync(file, 'utf8') : '';
+    if (stat.slice(stat.lastIndexOf(')') + 2).startsWith('T')) this.proc.child.kill('SIGCONT');
   }
 }
