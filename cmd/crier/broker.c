@@ -35,8 +35,7 @@
 #define LANE_ITEMS_BIG 1024 /* with more than MANY shards: lanes grow with their square */
 #define MANY_SHARDS    8
 #define BOUND_BYTES    80
-#define TRIM_DELAY_MS                                                                                                  \
-    2000 /* each trim stops every core for the pages it gives back: not one for every thousand clients */
+#define TRIM_DELAY_MS  2000         /* a trim stops every core for the pages it gives back */
 #define EXPIRES_SOON_S (14 * 86400) /* certificates are renewed a month before their end as a rule */
 
 struct broker {
