@@ -35,7 +35,7 @@
 -- A call of Redis costs more than all the Lua around it: what is asked and written is joined, and no key is touched twice.
 --
 -- The library may be loaded by brokers of several versions: the highest VERSION stays.
-local VERSION = 9
+local VERSION = 10
 
 local META_S = 2592000   -- an untouched m lives 30 days, and as long as its list
 local RENEW_S = 86400    -- its life is renewed at most once a day
@@ -45,7 +45,8 @@ local MAX_SEQ = 9007199254740992 -- all are below; what a node names that knows 
 local CHUNK = 32         -- entries read at a time
 local MAX_DEVICES = 16
 local ENTRY = '>I8I8I4B'
-local FRAME = '>c1I8I8I4BI2I4'
+local WHOLE = '>I8I8I4Bc0c0'
+local FRAME = '>c1I8I8I4BI2I4c0c0c0'
 local TERMS = '>I4BBB'   -- of a message in a call of many: see send()
 local RESULT = '>I8I4B'
 
@@ -236,7 +237,7 @@ local armed, armed_at = {}, 0
 
 local function refused(rk, marker, bit, young, sec, now)
   if not young and now - marker > CLAIM_US then return 3 end
-  if redis.call('SETBIT', rk, bit, 1) == 1 then return 2 end
+  if redis.call('SETBIT', rk, bit, '1') == 1 then return 2 end
   if armed_at ~= sec then armed, armed_at = {}, sec end
   if not armed[rk] then
     redis.call('EXPIRE', rk, CLAIM_S, 'NX')
@@ -260,7 +261,7 @@ local function put(mk, qk, sec, now, stamp, ttl, cap, id, p, keep)
     stamp = int(seq)
   end
   local expires = sec + ttl
-  local n = redis.call('RPUSH', qk, struct.pack(ENTRY, seq, prev, expires, #id) .. id .. p)
+  local n = redis.call('RPUSH', qk, struct.pack(WHOLE, seq, prev, expires, #id, id, p))
   if n == 1 or expires + SLACK_MIN_S > ends then
     ends = expires + SLACK_S
     redis.call('EXPIREAT', qk, ends)
@@ -284,7 +285,7 @@ local function put(mk, qk, sec, now, stamp, ttl, cap, id, p, keep)
   return seq, prev, expires, nodes
 end
 
--- One message; its frames wait in `out` (node -> list). id '' leaves naming it to P; ik: the key of its idempotency id,
+-- One message; its frame waits in `out` ("node node" -> list). id '' leaves naming it to P; ik: the key of its idempotency id,
 -- nil: none, kept for id_s seconds. Returns seq, "node node" or nil, 1 if the id was there already.
 local function send_one(mk, qk, ik, sec, now, stamp, cap, user, p, ttl, id, id_s, out, kind, keep)
   if ik then
@@ -298,12 +299,12 @@ local function send_one(mk, qk, ik, sec, now, stamp, cap, user, p, ttl, id, id_s
     nodes = redis.call('HGET', mk, 'n')
   end
   if nodes then
-    local frame = struct.pack(FRAME, kind or 'U', seq, prev, expires, #id, #user, #p) .. id .. user .. p
-    for nd in string.gmatch(nodes, '%S+') do
-      local list = out[nd] or {}
-      list[#list + 1] = frame
-      out[nd] = list
+    local list = out[nodes]
+    if not list then
+      list = {}
+      out[nodes] = list
     end
+    list[#list + 1] = struct.pack(FRAME, kind or 'U', seq, prev, expires, #id, #user, #p, id, user, p)
   end
   if ik then redis.call('SET', ik, int(seq), 'EX', id_s) end
   return seq, nodes, 0
@@ -311,8 +312,12 @@ end
 
 -- Publishes the frames that wait. Returns node -> how many heard it.
 local function publish_all(out, channel, publish)
-  local reached = {}
-  for nd, frames in pairs(out) do reached[nd] = redis.call(publish, channel .. nd, table.concat(frames)) end
+  local of, reached = {}, {}
+  for nodes, frames in pairs(out) do -- the messages of one user have the same nodes, so their order stays
+    local all = table.concat(frames)
+    for nd in string.gmatch(nodes, '%S+') do of[nd] = of[nd] and of[nd] .. all or all end
+  end
+  for nd, all in pairs(of) do reached[nd] = redis.call(publish, channel .. nd, all) end
   return reached
 end
 
@@ -346,7 +351,7 @@ local function send(K, A)
     if named == 1 then id, a = A[a], a + 1 end
     if claimed > 0 then
       local marker, bit = struct.unpack('>I8I4', terms, at)
-      no, k = refused(K[k], marker, bit, claimed == 2, sec, now), k + 1
+      no, k = refused(K[k], marker, string.format('%d', bit), claimed == 2, sec, now), k + 1
     end
     if no then
       seqs[n], codes[n] = 0, no
