@@ -58,6 +58,19 @@ enum out_result outq_push(struct outq *q, struct frame *f, enum out_class cls, c
 struct frame *outq_only(const struct outq *q, enum out_class cls);
 /* Puts `both`, which begins with outq_only, in its place. False: over the soft limit. */
 bool outq_extend(struct outq *q, struct frame *both, const struct outq_limits *lim) MUST_CHECK;
+/* The same, where `before` is known to be one that others may be joined to, and the caller has a reference to each of
+ * the two: is it the one entry, of that class? Then `both` takes its place. */
+static inline bool outq_replace(struct outq *q, struct frame *before, struct frame *both, enum out_class cls)
+{
+    struct out_entry *e = q->count == 1 && !q->pinned ? &q->ring[q->head] : NULL;
+    if (!e || e->frame != before || e->class != cls)
+        return false;
+    before->refs--;
+    both->refs++;
+    e->frame = both;
+    q->bytes = both->len;
+    return true;
+}
 /* Asks for the memory of the head entry, which is there. */
 static inline void outq_expect(const struct outq *q)
 {

@@ -53,6 +53,9 @@ struct walk {
     uint64_t base;                   /* the room's, for this batch */
     struct frame *block[WIRE_KINDS]; /* the batch in one piece, made at first need */
     struct joint joint[WIRE_KINDS];  /* and behind what members of other rooms wait with */
+    uint32_t again;                  /* members who had the same before them as the one served before: join_again */
+    uint64_t again_bytes;            /* what they were given */
+    enum out_class class;            /* of the block */
     struct frame_cache *fc;          /* one a job */
 };
 

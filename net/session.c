@@ -169,7 +169,7 @@ static bool may_send_stored(const struct session *s)
 
 /* ---- messages ---- */
 
-static enum out_class live_class(const struct job *j)
+enum out_class session_live_class(const struct job *j)
 {
     switch (j->head.priority) {
     case PRIO_LOW:
@@ -271,7 +271,7 @@ void session_offer(struct session *s, struct frame_cache *fc)
         metric_add(metrics_of(s), M_DROP_BEHIND, 1);
         track_dropped(s->conn->shard, s, fc->job, "behind");
     } else if (!s->mutes || !session_muted(s, j)) {
-        (void)queue(s, session_frame(s, fc), live_class(j), 1);
+        (void)queue(s, session_frame(s, fc), session_live_class(j), 1);
     }
 }
 
@@ -287,11 +287,11 @@ bool session_offer_history(struct session *s, struct frame_cache *fc)
 bool session_offer_block(struct session *s, struct frame *block, const struct job *first, unsigned messages,
                          struct joint *j)
 {
-    if (s->state == SESSION_OVER || s->conn->state != CONN_OPEN || s->mutes || s->io->push)
+    if (!session_takes_blocks(s))
         return false;
     if (outq_empty(&s->conn->out))
-        return queue(s, block, live_class(first), messages);
-    if (!conn_join(s->conn, j, block, live_class(first)))
+        return queue(s, block, session_live_class(first), messages);
+    if (!conn_join(s->conn, j, block, session_live_class(first)))
         return false;
     metric_add(metrics_of(s), M_DELIVERED, messages);
     return true;

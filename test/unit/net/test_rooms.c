@@ -578,6 +578,64 @@ static void a_connection_that_goes_leaves_nothing_behind(void **state)
     close(a.fd);
 }
 
+/* ---- rooms with the same members ---- */
+
+#define HALLS  12
+#define GUESTS 5
+#define SAID   4 /* all together less than the shard's inbox holds */
+
+static struct job *hall_job(unsigned hall, unsigned round)
+{
+    char name[16], data[16];
+    snprintf(name, sizeof name, "hall-%u", hall);
+    snprintf(data, sizeof data, "\"%u.%u\"", round, hall);
+    struct job_head h = {.kind = TARGET_ROOM,
+                         .target = span_str(name),
+                         .ts_ms = 1,
+                         .id = SPAN_LIT("id"),
+                         .priority = PRIO_NORMAL,
+                         .format = DATA_JSON,
+                         .data = span_str(data)};
+    struct job *j = job_pack(&h);
+    assert_non_null(j);
+    return j;
+}
+
+/* Messages that meet in one write are each one that was delivered, and what waited for the write is counted out again.
+ */
+static void rooms_with_the_same_members_are_counted_right(void **state)
+{
+    struct world *w = *state;
+    struct client c[GUESTS];
+    char text[96];
+    for (unsigned i = 0; i < GUESTS; i++) {
+        dial(w, &c[i], "");
+        skip_head(&c[i]);
+        expect_text(&c[i], "\"type\":\"welcome\"");
+        for (unsigned h = 0; h < HALLS; h++) {
+            snprintf(text, sizeof text, "{\"type\":\"subscribe\",\"ref\":1,\"room\":\"hall-%u\"}", h);
+            say(&c[i], text);
+            if (i == 0)
+                answer(w, world_next_op(w, OP_INTEREST), OP_OK);
+            expect_text(&c[i], "\"type\":\"ok\"");
+        }
+    }
+    uint64_t before = metric_get(&w->metrics, M_DELIVERED);
+    for (unsigned round = 0; round < SAID; round++)
+        for (unsigned h = 0; h < HALLS; h++)
+            world_send(w, MSG_JOB, hall_job(h, round), 0);
+    for (unsigned i = 0; i < GUESTS; i++) {
+        for (unsigned h = 0; h < HALLS; h++) /* some order of rooms, and each room in its own */
+            for (unsigned round = 0; round < SAID; round++)
+                expect_text(&c[i], "\"type\":\"message\"");
+        sync_client(&c[i]);
+    }
+    assert_int_equal(metric_get(&w->metrics, M_DELIVERED) - before, GUESTS * HALLS * SAID);
+    assert_int_equal(metric_get(&w->metrics, M_OUTQ_BYTES), 0);
+    for (unsigned i = 0; i < GUESTS; i++)
+        close(c[i].fd);
+}
+
 /* ---- a large room ---- */
 
 #define CROWD  800 /* more than three slices */
@@ -694,6 +752,7 @@ int main(void)
         EACH(presence_that_cannot_be_had_is_said),
         EACH(history_and_presence_are_asked_of_the_store),
         EACH(a_connection_that_goes_leaves_nothing_behind),
+        EACH(rooms_with_the_same_members_are_counted_right),
         EACH(a_large_room_is_served_once_whoever_leaves),
         EACH(everybody_may_leave_a_large_room_at_once),
     };
