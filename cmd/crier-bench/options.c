@@ -62,6 +62,7 @@ static const struct option_row ROWS[] = {
     ROW("round", COUNT, round, "0", "repeated in the result"),
     ROW("deadline", COUNT, deadline, "120", "seconds for all to be connected"),
     ROW("beat", COUNT, beat, "25", "floor: seconds between two pings of a connection"),
+    ROW("server-cpus", COUNT, server_cpus, "0", "floor: its server runs on the first N processors alone; 0: anywhere"),
     ROW("total", COUNT, total, "100000", "churn: connects; cluster: messages to single users"),
     ROW("messages", COUNT, messages, "20", "cluster: messages to everybody"),
     ROW("secs", SECONDS, secs, "3", "measured seconds"),

@@ -26,19 +26,20 @@ struct options {
     const char *key_kind; /* of the server's key, repeated in the result; "" */
     unsigned subs;        /* connections, all processes together */
     unsigned procs;
-    unsigned rooms;    /* ROOM0, ROOM1, ... in turn; each connection is in all of them, or in one (spread) */
-    unsigned size;     /* bytes of a payload */
-    unsigned window;   /* messages not yet received by the slowest process */
-    unsigned rate;     /* messages a second; 0: saturate */
-    unsigned burst;    /* at a rate: so many leave together, at the moment of the first */
-    unsigned sample;   /* latency of every n-th message of a connection; 0: choose */
-    unsigned flight;   /* handshakes under way at once, all processes together */
-    unsigned count;    /* costs: messages of each kind */
-    unsigned round;    /* repeated in the result, for scripts that run several */
-    unsigned deadline; /* seconds for all to be connected */
-    unsigned beat;     /* floor: seconds between two pings of a connection */
-    unsigned total;    /* churn: connects; cluster: messages to single users */
-    unsigned messages; /* cluster: messages to everybody */
+    unsigned rooms;       /* ROOM0, ROOM1, ... in turn; each connection is in all of them, or in one (spread) */
+    unsigned size;        /* bytes of a payload */
+    unsigned window;      /* messages not yet received by the slowest process */
+    unsigned rate;        /* messages a second; 0: saturate */
+    unsigned burst;       /* at a rate: so many leave together, at the moment of the first */
+    unsigned sample;      /* latency of every n-th message of a connection; 0: choose */
+    unsigned flight;      /* handshakes under way at once, all processes together */
+    unsigned count;       /* costs: messages of each kind */
+    unsigned round;       /* repeated in the result, for scripts that run several */
+    unsigned deadline;    /* seconds for all to be connected */
+    unsigned beat;        /* floor: seconds between two pings of a connection */
+    unsigned server_cpus; /* floor: its server runs on the first so many processors; 0: anywhere */
+    unsigned total;       /* churn: connects; cluster: messages to single users */
+    unsigned messages;    /* cluster: messages to everybody */
     double secs, warm;
     bool human, spread;
     bool resume; /* TLS: resume one session */

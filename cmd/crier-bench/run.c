@@ -9,6 +9,7 @@
 #include "floor.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -128,13 +129,26 @@ static bool child_failed(struct run *r)
     return false;
 }
 
+/* This process runs on the first n processors from now on; 0: where it likes. */
+static bool pin(unsigned n)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    for (unsigned i = 0; i < n && i < CPU_SETSIZE; i++)
+        CPU_SET(i, &set);
+    if (n == 0 || sched_setaffinity(0, sizeof set, &set) == 0)
+        return true;
+    perror("crier-bench: --server-cpus");
+    return false;
+}
+
 int run_floor(struct run *r, unsigned *port)
 {
     pid_t pid = start_child(r);
     if (pid < 0)
         return -1;
     if (pid == 0)
-        _exit(floor_serve(r->board, r->o));
+        _exit(pin(r->o->server_cpus) ? floor_serve(r->board, r->o) : 1);
     while ((*port = (unsigned)atomic_load_explicit(&r->board->floor_port, memory_order_acquire)) == 0) {
         if (child_failed(r))
             return -1;

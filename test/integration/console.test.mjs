@@ -148,6 +148,70 @@ scenario('on a phone nothing overflows, in light and dark, over TLS', { skip, ti
   }
 });
 
+const recipient = (page, name) => page.locator('.recipient', { has: page.locator('.who', { hasText: name }) });
+const note = (page, text) => page.locator('#delivery-note', { hasText: text }).waitFor();
+
+scenario('a tracked message: who has got it is shown as it happens, and who has not gets it again', { skip, timeout: 120000 }, async (ctx) => {
+  const broker = await ctx.broker();
+  const b = await browser(ctx);
+  const page = await open(ctx, b, `${broker.url}/console/`, { width: 360, height: 740 }, { isMobile: true });
+  await connect(page, 'alice');
+  await page.getByLabel('User to send to').fill('<b>bob</b>');
+  await page.getByLabel('Message data (JSON)').fill('{ "n": 1.10 }');
+  await page.getByLabel('Track', { exact: true }).check();
+  await page.getByRole('button', { name: /Send/ }).last().click();
+  const line = recipient(page, '<b>bob</b>');
+  await line.and(page.locator('[data-state=queued]')).waitFor();
+  assert.match(await line.innerText(), /stored until a device comes/);
+  await note(page, '1 of 1 user has not acknowledged it');
+
+  const bob = await ctx.client(broker, { user: '<b>bob</b>', device: 'phone', query: { ack: 'explicit' } });
+  const got = await bob.next('message');
+  assert.ok(got.raw.includes('"data":{ "n": 1.10 }'), got.raw);
+  assert.equal(got.from, 'alice');
+  await line.and(page.locator('[data-state=written]')).waitFor();
+  assert.match(await line.innerText(), /phone: written/);
+  await page.getByRole('button', { name: 'Retry' }).click();
+  assert.equal((await bob.next('message')).id, got.id);
+  bob.ack(got.seq);
+  await line.and(page.locator('[data-state=acked]')).waitFor();
+  assert.match(await line.innerText(), /phone: acknowledged/);
+  await note(page, 'Settled');
+  assert.equal(await page.getByRole('button', { name: 'Retry' }).count(), 0);
+  assert.equal(await overflow(page), 0);
+  assert.deepEqual(page.faults, []);
+
+  await page.getByLabel('Id of a tracked message').fill('nobody knows it');
+  await page.getByRole('button', { name: 'Look up' }).click();
+  await page.locator('#delivery-note.bad').waitFor();
+  assert.equal(await page.locator('.recipient').count(), 0);
+
+  await page.getByText('Everyone', { exact: true }).click();
+  await page.getByRole('button', { name: /Send/ }).last().click();
+  await recipient(page, 'Everyone').and(page.locator('[data-state=written]')).waitFor();
+});
+
+scenario('where the server API wants a key, the page asks for it', { skip, timeout: 120000 }, async (ctx) => {
+  const key = 'k'.repeat(24);
+  const broker = await ctx.broker({ args: ['--api-key', key] });
+  await broker.push({ user: 'bob', data: 1, id: 'order-9', track: true }, { headers: { authorization: `Bearer ${key}` } });
+  const b = await browser(ctx);
+  const page = await open(ctx, b, `${broker.url}/console/`, { width: 1280, height: 860 });
+  const lookUp = async () => {
+    await page.getByLabel('Id of a tracked message').fill('order-9');
+    await page.getByRole('button', { name: 'Look up' }).click();
+  };
+  await lookUp();
+  await note(page, 'wants a key');
+  await page.getByLabel('Key of the server API').fill('a wrong key, long enough');
+  await lookUp();
+  await note(page, 'does not take this key');
+  await page.getByLabel('Key of the server API').fill(key);
+  await lookUp();
+  await recipient(page, 'bob').waitFor();
+  assert.equal(await page.evaluate((k) => JSON.stringify({ ...sessionStorage, ...localStorage }).includes(k), key), false, 'the key is not kept');
+});
+
 scenario('a wrong user or a taken-over session is explained', { skip, timeout: 120000 }, async (ctx) => {
   const broker = await ctx.broker();
   const b = await browser(ctx);

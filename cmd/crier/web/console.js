@@ -9,6 +9,8 @@
  * again. Nothing that came from outside ever becomes markup: textContent alone.
  */
 
+import { pushTracked } from './delivery.js';
+
 const $ = (id) => document.getElementById(id);
 
 /* ---------------------------------------------------------------- JSON text, untouched */
@@ -754,6 +756,10 @@ function send() {
   }
   const target = kind === 'all' ? '"all":true' : `"${kind}":${JSON.stringify(name)}`;
   const ts = Date.now();
+  if ($('track').checked) {
+    sendTracked(target, d.raw);
+    return;
+  }
   const fine = linkCommand(`"type":"send",${target},"data":${d.raw}`, (answer) => {
     if (answer.type === 'error') {
       toast(`Not sent: ${answer.message || answer.code}`, true);
@@ -765,6 +771,20 @@ function send() {
     sentCard(kind, name, d.raw, ts, answer);
   });
   if (!fine) toast('Not connected: nothing was sent.', true);
+}
+
+/* Clients cannot have their messages tracked: it is pushed as a backend would. */
+async function sendTracked(target, raw) {
+  const from = link.user ? `"from":${JSON.stringify(link.user)},` : '';
+  try {
+    await pushTracked(`${from}${target},"data":${raw}`);
+    stats.sent += 1;
+    toast('Sent.');
+  } catch (e) {
+    stats.errors += 1;
+    toast(`Not sent: ${e.message}`, true);
+  }
+  showCounters();
 }
 
 /* What comes back by itself (to everyone, to me, to a room I am in) needs no second card. */
