@@ -29,6 +29,7 @@
 #include "core/inbox.h"
 #include "net/frame_cache.h"
 #include "net/room_state.h"
+#include "net/session_block.h"
 #include "net/shard.h"
 
 #define BATCH_MAX   256 /* messages of one room in one turn; more make two rounds */

@@ -23,6 +23,7 @@
 #include "net/auth.h"
 #include "net/call.h"
 #include "net/room.h"
+#include "net/session_block.h"
 #include "net/shard.h"
 #include "net/track.h"
 #include "net/user.h"

@@ -119,18 +119,6 @@ void session_offer(struct session *s, struct frame_cache *fc);
 bool session_offer_history(struct session *s, struct frame_cache *fc);
 /* This session's wire form of the job; borrowed from the cache. NULL: it cannot be encoded (memory). */
 struct frame *session_frame(struct session *s, struct frame_cache *fc);
-/* What a live message is to the policy of output queues. */
-enum out_class session_live_class(const struct job *j);
-/* May bytes that others have, too, be queued for it as they are? */
-static inline bool session_takes_blocks(const struct session *s)
-{
-    return s->state != SESSION_OVER && s->conn->state == CONN_OPEN && !s->mutes && !s->io->push;
-}
-/* One or several live messages of one class as one frame, for a session with nothing queued, or with what the joint
- * may be joined to. False: offer them one by one. */
-bool session_offer_block(struct session *s, struct frame *block, const struct job *first, unsigned messages,
-                         struct joint *j);
-
 /* The codec of the answer to the command in hand, and the answer: over the connection, or into the call. */
 enum codec session_codec(const struct session *s);
 void session_answer(struct session *s, unsigned status, struct span object);

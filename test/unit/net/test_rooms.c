@@ -631,7 +631,12 @@ static void rooms_with_the_same_members_are_counted_right(void **state)
         sync_client(&c[i]);
     }
     assert_int_equal(metric_get(&w->metrics, M_DELIVERED) - before, GUESTS * HALLS * SAID);
-    assert_int_equal(metric_get(&w->metrics, M_OUTQ_BYTES), 0);
+    /* The last answer may be here before the shard is told that it has left. */
+    for (unsigned i = 0; metric_get(&w->metrics, M_OUTQ_BYTES) != 0; i++) {
+        if (i > DEADLINE_MS)
+            fail_msg("%llu bytes wait still", (unsigned long long)metric_get(&w->metrics, M_OUTQ_BYTES));
+        (void)poll(NULL, 0, 1);
+    }
     for (unsigned i = 0; i < GUESTS; i++)
         close(c[i].fd);
 }
