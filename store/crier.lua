@@ -727,8 +727,8 @@ local function track_retry(K, A)
   if entry then
     local _, prev, _, idlen, at = struct.unpack(ENTRY, entry)
     local rest = string.sub(entry, at)
-    local frame = struct.pack(FRAME, 'A', seq, prev, expires, idlen, #A[4], #rest - idlen) .. string.sub(rest, 1, idlen)
-                  .. A[4] .. string.sub(rest, idlen + 1)
+    local id, p = string.sub(rest, 1, idlen), string.sub(rest, idlen + 1)
+    local frame = struct.pack(FRAME, 'A', seq, prev, expires, idlen, #A[4], #p, id, A[4], p)
     for nd in string.gmatch(redis.call('HGET', K[2], 'n') or '', '%S+') do
       reached = reached + redis.call(A[2], A[1] .. nd, frame)
     end
