@@ -14,7 +14,7 @@ const RULES = {
   /* An id is not remembered: what is repeated is stored again. */
   id: [/  if ik then redis\.call\('SET', ik,.*\n/, '', /twice/],
   /* Whoever replays a bare publish stores it, also when its owner already has. */
-  claim: [/  if redis\.call\('SETBIT', rk, bit, 1\) == 1 then return 2 end\n/, '', /twice/],
+  claim: [/  if redis\.call\('SETBIT', rk, bit, '1'\) == 1 then return 2 end\n/, '', /twice/],
   /* Acks trim past the slower devices. */
   trim: [/elseif seq < floor then floor = seq end/, 'end', /missing/],
   /* A node that went stays registered. */
