@@ -44,14 +44,11 @@ static void answer(struct world *w, struct op *op, enum op_status status)
     world_send(w, MSG_OP, op, 0);
 }
 
-static struct job *room_job(uint64_t seq, uint64_t prev, size_t padding)
+/* seq 0: live only. */
+static struct job *job_to(const char *room, uint64_t seq, uint64_t prev, const char *data)
 {
-    char *data = malloc(padding + 32);
-    int n = snprintf(data, padding + 32, "\"%llu", (unsigned long long)seq);
-    memset(data + n, 'x', padding);
-    memcpy(data + n + padding, "\"", 2);
     struct job_head h = {.kind = TARGET_ROOM,
-                         .target = SPAN_LIT("chat"),
+                         .target = span_str(room),
                          .seq = seq,
                          .prev = prev,
                          .ts_ms = 1,
@@ -61,6 +58,16 @@ static struct job *room_job(uint64_t seq, uint64_t prev, size_t padding)
                          .data = span_str(data)};
     struct job *j = job_pack(&h);
     assert_non_null(j);
+    return j;
+}
+
+static struct job *room_job(uint64_t seq, uint64_t prev, size_t padding)
+{
+    char *data = malloc(padding + 32);
+    int n = snprintf(data, padding + 32, "\"%llu", (unsigned long long)seq);
+    memset(data + n, 'x', padding);
+    memcpy(data + n + padding, "\"", 2);
+    struct job *j = job_to("chat", seq, prev, data);
     free(data);
     return j;
 }
@@ -589,16 +596,7 @@ static struct job *hall_job(unsigned hall, unsigned round)
     char name[16], data[16];
     snprintf(name, sizeof name, "hall-%u", hall);
     snprintf(data, sizeof data, "\"%u.%u\"", round, hall);
-    struct job_head h = {.kind = TARGET_ROOM,
-                         .target = span_str(name),
-                         .ts_ms = 1,
-                         .id = SPAN_LIT("id"),
-                         .priority = PRIO_NORMAL,
-                         .format = DATA_JSON,
-                         .data = span_str(data)};
-    struct job *j = job_pack(&h);
-    assert_non_null(j);
-    return j;
+    return job_to(name, 0, 0, data);
 }
 
 /* Messages that meet in one write are each one that was delivered, and what waited for the write is counted out again.
@@ -669,16 +667,7 @@ static void say_to_all(struct world *w, unsigned round)
 {
     char data[16];
     snprintf(data, sizeof data, "\"r%u\"", round);
-    struct job_head h = {.kind = TARGET_ROOM,
-                         .target = SPAN_LIT("crowd"),
-                         .ts_ms = 1,
-                         .id = SPAN_LIT("id"),
-                         .priority = PRIO_NORMAL,
-                         .format = DATA_JSON,
-                         .data = span_str(data)};
-    struct job *j = job_pack(&h);
-    assert_non_null(j);
-    world_send(w, MSG_JOB, j, 0);
+    world_send(w, MSG_JOB, job_to("crowd", 0, 0, data), 0);
 }
 
 static void put_out(struct world *w, unsigned member)
